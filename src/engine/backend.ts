@@ -1,0 +1,94 @@
+/**
+ * What a backend is: memory, and programs run in one call. No semantics here: those are the op table's.
+ */
+import type { Program } from "./program.ts";
+import type { SampleResult, SampleRow } from "./sampler.ts";
+import type { WeightType } from "./weights.ts";
+
+/** Sizes of a run. A program is planned once for the largest. */
+export interface Dims {
+  readonly T: number;
+  readonly S: number;
+  readonly R: number;
+}
+
+/** Bytes that can be read by position: a file (with `path`, so that a backend may read it itself), a URL, memory. */
+export interface ByteSource {
+  readonly name: string;
+  readonly path?: string;
+  read(offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** One weight matrix as it lies in a file. */
+export interface WeightSource {
+  readonly name: string;
+  readonly source: ByteSource;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly type: WeightType;
+  /** [rows, cols], or [n] for a vector. */
+  readonly shape: readonly number[];
+  /**
+   * GGUF stores q and k of the llama type with the two halves of every head interleaved (row 2i and 2i+1 for i and
+   * i + head_dim/2). Given the number of heads, rows are put back in Hugging Face's order while loading.
+   */
+  readonly interleavedHeads?: number;
+}
+
+/** Memory of a backend. `free` may be called more than once. */
+export interface Storage {
+  readonly kind: "dense" | "weight" | "kv";
+  readonly bytes: number;
+  free(): void;
+}
+
+export type KvType = "f16" | "f32";
+/** Tokens in a KV page. */
+export const PAGE = 64;
+
+export interface KvSpec {
+  readonly layers: number;
+  readonly num_key_value_heads: number;
+  readonly head_dim: number;
+  readonly pages: number;
+  readonly type: KvType;
+}
+
+export interface Backend {
+  readonly name: "native" | "wasm" | "reference";
+  /** Instruction set in use, e.g. "avx512", "avx2", "scalar", "simd128". */
+  readonly kernels: string;
+  readonly threads: number;
+  /** Row-major f32 or i32 memory, zeros unless `data` is given. Trainable parameters, tables and moments live in it. */
+  dense(dtype: "f32" | "i32", shape: readonly number[], data?: Float32Array | Int32Array): Storage;
+  /** Reads a weight into the backend's own layout. Rows = product of all but the last dimension. */
+  weight(source: WeightSource, signal?: AbortSignal): Promise<Storage>;
+  /** A pool of KV pages. Memory is reserved at once and touched when used. */
+  kv(spec: KvSpec): Storage;
+  /** Copies into dense storage, from element `start`. */
+  write(storage: Storage, data: Float32Array | Int32Array, start?: number): void;
+  /** Copies out of dense storage, from element `start`; fills `into`. */
+  read(storage: Storage, into: Float32Array | Int32Array, start?: number): void;
+  /** Plans a program for `maxima` and makes it runnable. */
+  compile(program: Program, maxima: Dims): Executable;
+  /** Ends its threads and frees what is left. */
+  close(): void;
+}
+
+export interface Executable {
+  /** Bytes of planned memory. */
+  readonly arenaBytes: number;
+  /** Binds a param or a state by its name. */
+  bind(name: string, storage: Storage): void;
+  /**
+   * Runs the program. Inputs are copied before it returns to the caller; the event loop stays free while it runs.
+   * With `sample`, one row for each of the first rows of the output "logits" ([R, vocab]) is sampled in the same call.
+   * Only one run of an executable at a time.
+   */
+  run(dims: Dims, inputs: Record<string, Int32Array | Float32Array>, sample?: readonly SampleRow[]): Promise<SampleResult[]>;
+  /** Samples rows of the output "logits" of the last run (for masks made while it ran). */
+  sample(rows: readonly SampleRow[]): SampleResult[];
+  /** Copies an output of the last run, from element `start`; fills `into`. */
+  read(output: string, into: Float32Array, start?: number): void;
+  free(): void;
+}

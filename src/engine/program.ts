@@ -1,0 +1,50 @@
+/**
+ * A program: a flat list of nodes with named inputs, params, states and outputs. Recorded once, run many times.
+ */
+import { type Node, Recorder, type Tensor } from "./tensor.ts";
+
+export interface Program {
+  readonly nodes: readonly Node[];
+  readonly inputs: readonly Tensor[];
+  readonly params: readonly Tensor[];
+  readonly states: readonly Tensor[];
+  readonly outputs: ReadonlyMap<string, Tensor>;
+}
+
+/** Records `build` into a program. What it returns become the program's outputs, by name. */
+export function record(build: (g: Recorder) => Record<string, Tensor>): Program {
+  const g = new Recorder();
+  const outputs = new Map(Object.entries(build(g)));
+  return finish(g, outputs);
+}
+
+/** Makes a program of what a recorder holds, without the nodes that nothing needs. */
+export function finish(g: Recorder, outputs: ReadonlyMap<string, Tensor>): Program {
+  const nodes = prune(g.nodes, outputs);
+  const used = new Set<Tensor>(outputs.values());
+  for (const node of nodes) for (const t of node.inputs) used.add(t);
+  const of = (kind: Tensor["kind"]) => g.tensors.filter((t) => t.kind === kind && used.has(t));
+  return { nodes, inputs: of("input"), params: of("param"), states: of("state"), outputs };
+}
+
+/** Keeps the nodes that lead to an output or that write a state, in order. */
+function prune(nodes: readonly Node[], outputs: ReadonlyMap<string, Tensor>): Node[] {
+  const needed = new Set<Tensor>(outputs.values());
+  const kept: Node[] = [];
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    const node = nodes[i]!;
+    const writesState = node.inputs.some((t) => t.kind === "state" && isWritten(node, t));
+    if (!writesState && !node.outputs.some((t) => needed.has(t))) continue;
+    for (const t of node.inputs) needed.add(t);
+    kept.push(node);
+  }
+  return kept.reverse();
+}
+
+import { OPS } from "./ops/index.ts";
+
+/** Whether a node writes one of its inputs (a state). */
+export function isWritten(node: Node, tensor: Tensor): boolean {
+  const row = OPS[node.op];
+  return (row.writes ?? []).some((i) => node.inputs[i] === tensor);
+}
