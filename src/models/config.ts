@@ -1,0 +1,197 @@
+// What a model is, from Hugging Face's config.json and generation_config.json. Both are untrusted: every number
+// has a range. GGUF metadata gives the same record (gguf-config.ts).
+
+import { type Fields, parseFields } from "./fields.ts";
+import { type Rope, readRope } from "./rope.ts";
+
+/** The shape of a decoder, under Hugging Face's names. */
+export interface Config {
+  /** Key of the registry: "llama", "qwen2". */
+  readonly model_type: string;
+  readonly hidden_size: number;
+  readonly intermediate_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  /** Divides num_attention_heads. */
+  readonly num_key_value_heads: number;
+  /** Even. */
+  readonly head_dim: number;
+  readonly vocab_size: number;
+  /** Longest sequence the model was trained for, in tokens. */
+  readonly max_position_embeddings: number;
+  readonly rms_norm_eps: number;
+  /** The output head is the embedding. */
+  readonly tie_word_embeddings: boolean;
+  /** Llama: q, k, v and o have a bias. Qwen2: true (q, k and v always have one, o never). */
+  readonly attention_bias: boolean;
+  /** Llama: gate, up and down may have a bias. */
+  readonly mlp_bias: boolean;
+  readonly rope: Rope;
+  readonly bos_token_id?: number;
+  readonly eos_token_id: readonly number[];
+  readonly pad_token_id?: number;
+}
+
+/** Sampling defaults that a model's maker gives, and all tokens that end a text. */
+export interface GenerationConfig {
+  readonly bos_token_id?: number;
+  readonly pad_token_id?: number;
+  readonly eos_token_id: readonly number[];
+  /** False: greedy. */
+  readonly do_sample?: boolean;
+  readonly temperature?: number;
+  readonly top_k?: number;
+  readonly top_p?: number;
+  readonly min_p?: number;
+  readonly repetition_penalty?: number;
+}
+
+/** Bounds that no decoder of today comes near, and below which no product of two overflows. */
+export const LIMITS = {
+  hidden_size: { min: 1, max: 2 ** 18 },
+  intermediate_size: { min: 1, max: 2 ** 20 },
+  num_hidden_layers: { min: 1, max: 2048 },
+  num_attention_heads: { min: 1, max: 4096 },
+  head_dim: { min: 2, max: 4096 },
+  vocab_size: { min: 1, max: 2 ** 24 },
+  max_position_embeddings: { min: 1, max: 2 ** 28 },
+  rms_norm_eps: { min: 0, max: 1 },
+} as const;
+
+/**
+ * Reads the text of a config.json. Fields that do not change what is computed are ignored.
+ * @param file what errors call it
+ * @throws {SyntaxError | TypeError | RangeError} naming the field, the value found and the value wanted.
+ */
+export function parseConfig(file: string, text: string): Config {
+  const fields = parseFields(file, text);
+  const model_type = fields.string("model_type");
+  refuseWhatIsNotImplemented(fields, model_type);
+  const hidden_size = fields.integer("hidden_size", LIMITS.hidden_size);
+  const num_attention_heads = fields.integer("num_attention_heads", LIMITS.num_attention_heads);
+  const config: Config = {
+    model_type,
+    hidden_size,
+    intermediate_size: fields.integer("intermediate_size", LIMITS.intermediate_size),
+    num_hidden_layers: fields.integer("num_hidden_layers", LIMITS.num_hidden_layers),
+    num_attention_heads,
+    num_key_value_heads: fields.integer(
+      "num_key_value_heads",
+      LIMITS.num_attention_heads,
+      num_attention_heads,
+    ),
+    head_dim: headDim(fields, hidden_size, num_attention_heads),
+    vocab_size: fields.integer("vocab_size", LIMITS.vocab_size),
+    max_position_embeddings: fields.integer("max_position_embeddings", LIMITS.max_position_embeddings, 2048),
+    rms_norm_eps: fields.number("rms_norm_eps", LIMITS.rms_norm_eps, 1e-6),
+    tie_word_embeddings: fields.boolean("tie_word_embeddings", false),
+    attention_bias: model_type === "qwen2" || fields.boolean("attention_bias", false),
+    mlp_bias: model_type !== "qwen2" && fields.boolean("mlp_bias", false),
+    rope: readRope(fields),
+    ...specialTokens(fields),
+  };
+  checkHeads(fields, config);
+  return config;
+}
+
+/** @throws {RangeError} when the heads do not fit together. Used by both sources of a config. */
+export function checkHeads(fields: Fields, config: Config): void {
+  const { num_attention_heads, num_key_value_heads, head_dim } = config;
+  if (num_attention_heads % num_key_value_heads !== 0)
+    fields.fail(
+      "num_key_value_heads",
+      num_key_value_heads,
+      `a divisor of num_attention_heads ${num_attention_heads}`,
+    );
+  if (head_dim % 2 !== 0) fields.fail("head_dim", head_dim, "an even number");
+}
+
+function headDim(fields: Fields, hidden_size: number, heads: number): number {
+  if (fields.has("head_dim")) return fields.integer("head_dim", LIMITS.head_dim);
+  if (hidden_size % heads !== 0)
+    fields.fail(
+      "hidden_size",
+      hidden_size,
+      `a multiple of num_attention_heads ${heads} where head_dim is not given`,
+    );
+  const head_dim = hidden_size / heads;
+  if (head_dim < LIMITS.head_dim.min || head_dim > LIMITS.head_dim.max)
+    fields.fail("hidden_size", hidden_size, `${LIMITS.head_dim.min} to ${LIMITS.head_dim.max} for each head`);
+  return head_dim;
+}
+
+/** A field that changes the arithmetic in a way that is not implemented must not be passed over. */
+function refuseWhatIsNotImplemented(fields: Fields, model_type: string): void {
+  const act = fields.string("hidden_act", "silu");
+  if (act !== "silu") fields.fail("hidden_act", act, `"silu"`);
+  const partial = fields.number("partial_rotary_factor", { min: 0, max: 1 }, 1);
+  if (partial !== 1) fields.fail("partial_rotary_factor", partial, "1: partial rotation is not implemented");
+  if (fields.has("quantization_config"))
+    fields.fail(
+      "quantization_config",
+      fields.value("quantization_config"),
+      "none: a folder with f32, f16 or bf16 weights",
+    );
+  if (model_type === "qwen2" && fields.boolean("use_sliding_window", false))
+    fields.fail("use_sliding_window", true, "false: a sliding window is not implemented");
+  const layers = fields.value("layer_types");
+  const other = Array.isArray(layers) ? layers.find((type) => type !== "full_attention") : undefined;
+  if (other !== undefined) fields.fail("layer_types", other, `"full_attention" for every layer`);
+}
+
+const TOKEN = { min: 0, max: LIMITS.vocab_size.max };
+
+function specialTokens(fields: Fields) {
+  const bos = fields.integers("bos_token_id", TOKEN, 16)[0];
+  // -1 stands for "none" in some models.
+  const pad = fields.integers("pad_token_id", { ...TOKEN, min: -1 }, 1)[0];
+  return {
+    ...(bos !== undefined && { bos_token_id: bos }),
+    ...(pad !== undefined && pad >= 0 && { pad_token_id: pad }),
+    eos_token_id: fields.integers("eos_token_id", TOKEN, 1024),
+  };
+}
+
+/**
+ * Reads the text of a generation_config.json.
+ * @throws {SyntaxError | TypeError | RangeError} naming the field, the value found and the value wanted.
+ */
+export function parseGenerationConfig(file: string, text: string): GenerationConfig {
+  const fields = parseFields(file, text);
+  const optional = (name: string, min: number, max: number) =>
+    fields.has(name) ? { [name]: fields.number(name, { min, max }) } : {};
+  return {
+    ...specialTokens(fields),
+    ...(fields.has("do_sample") && { do_sample: fields.boolean("do_sample", false) }),
+    ...optional("temperature", 0, 1000),
+    ...(fields.has("top_k") && { top_k: fields.integer("top_k", { min: 0, max: TOKEN.max }) }),
+    ...optional("top_p", 0, 1),
+    ...optional("min_p", 0, 1),
+    ...optional("repetition_penalty", 1e-3, 1000),
+  };
+}
+
+/** The config.json of a config, for writing. `dtype` as transformers calls it. */
+export function configToJson(
+  config: Config,
+  architecture: string,
+  dtype: "float32" | "float16" | "bfloat16",
+): object {
+  const { rope, eos_token_id, attention_bias, mlp_bias, ...plain } = config;
+  const { scaling, rope_theta } = rope;
+  const eos = eos_token_id.length === 1 ? eos_token_id[0] : eos_token_id;
+  if (scaling?.rope_type === "factors")
+    throw new TypeError(
+      "Cannot write config.json: the rope factors are none that llama3 scaling gives, which is all it can state",
+    );
+  return {
+    architectures: [architecture],
+    ...plain,
+    hidden_act: "silu",
+    ...(config.model_type !== "qwen2" && { attention_bias, mlp_bias }),
+    ...(eos_token_id.length > 0 && { eos_token_id: eos }),
+    rope_theta,
+    ...(scaling && { rope_scaling: scaling }),
+    torch_dtype: dtype,
+  };
+}

@@ -1,0 +1,115 @@
+// What a model takes in memory, what there is, and the refusal when it does not fit. Estimates only: nothing is
+// allocated here.
+
+import { type KvType, PAGE } from "../engine/backend.ts";
+import { WEIGHT_TYPES, type WeightType } from "../engine/weights.ts";
+import type { Config } from "./config.ts";
+
+/** What a model is to be opened for. */
+export interface Sizes {
+  /** Positions of the longest sequence. */
+  readonly ctx: number;
+  readonly kv: KvType;
+  /** Tokens that all sequences together may hold in the cache; default `ctx`. */
+  readonly cacheTokens?: number;
+  /** Most tokens in a step. */
+  readonly T: number;
+  /** Most rows of logits in a step. */
+  readonly R: number;
+}
+
+export interface Memory {
+  /** Bytes of weights in the backend's layout. */
+  readonly weights: number;
+  readonly kv: number;
+  /** Bytes of activations, tables and threads' scratch, about. */
+  readonly work: number;
+  readonly total: number;
+}
+
+/** Bytes of a KV cache that holds `tokens`, in whole pages; layout in kernels/README.md. */
+export function kvBytes(config: Config, tokens: number, type: KvType): number {
+  const padded = Math.ceil(config.head_dim / 16) * 16;
+  const block = (type === "f32" ? 4 : 2) * PAGE * 2 * padded;
+  return Math.ceil(tokens / PAGE) * config.num_hidden_layers * config.num_key_value_heads * block;
+}
+
+/** Bytes of one matrix as 16-row panels. A q6_k matrix, which is only read, is held as q8_0. */
+export function packedBytes(type: WeightType, shape: readonly number[]): number {
+  const held = WEIGHT_TYPES[type === "q6_k" ? "q8_0" : type];
+  const cols = shape.at(-1) ?? 1;
+  const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
+  return Math.ceil(rows / 16) * 16 * Math.ceil(cols / held.blockSize) * held.blockBytes;
+}
+
+/** The sum for a model whose tensors have these types and shapes. */
+export function memoryNeeded(
+  config: Config,
+  tensors: Iterable<{ readonly type: WeightType; readonly shape: readonly number[] }>,
+  sizes: Sizes,
+): Memory {
+  let weights = 0;
+  for (const { type, shape } of tensors)
+    weights += shape.length < 2 ? 4 * (shape[0] ?? 1) : packedBytes(type, shape);
+  const kv = kvBytes(config, sizes.cacheTokens ?? sizes.ctx, sizes.kv);
+  const { hidden_size, intermediate_size, num_attention_heads, num_key_value_heads, head_dim, vocab_size } =
+    config;
+  const row =
+    3 * hidden_size + 2 * intermediate_size + (2 * num_attention_heads + 2 * num_key_value_heads) * head_dim;
+  const work = 4 * (sizes.T * row + sizes.R * vocab_size + sizes.ctx * head_dim) + WORK_BYTES;
+  return { weights, kv, work, total: weights + kv + work };
+}
+
+/** Threads' scratch and the process's own growth while it loads. */
+const WORK_BYTES = 48 * 2 ** 20;
+
+/**
+ * @param available bytes, from the operating system and the cgroup
+ * @throws {RangeError} with both numbers and what would fit, when `needed` exceeds `available`.
+ */
+export function checkFits(
+  name: string,
+  config: Config,
+  needed: Memory,
+  sizes: Sizes,
+  available: number,
+): void {
+  if (needed.total <= available) return;
+  throw new RangeError(
+    `Cannot load ${JSON.stringify(name)}: it needs ${mib(needed.total)} (weights ${mib(needed.weights)}, ${sizes.kv} cache of ${sizes.cacheTokens ?? sizes.ctx} tokens ${mib(needed.kv)}, work ${mib(needed.work)}), but ${mib(available)} of memory is available; ${whatFits(config, needed, sizes, available)}`,
+  );
+}
+
+function whatFits(config: Config, needed: Memory, sizes: Sizes, available: number): string {
+  const left = available - needed.weights - needed.work;
+  if (sizes.kv === "f32" && kvBytes(config, sizes.cacheTokens ?? sizes.ctx, "f16") <= left)
+    return "--kv f16 would fit";
+  const page = kvBytes(config, PAGE, "f16");
+  const tokens = Math.floor(left / page) * PAGE;
+  const ctx = tokens >= 1024 ? tokens - (tokens % 512) : tokens;
+  if (ctx >= 256 && ctx < sizes.ctx) return `--ctx ${ctx}${sizes.kv === "f16" ? "" : " --kv f16"} would fit`;
+  const smallest = kvBytes(config, 512, "f16") + needed.work;
+  for (const type of ["q8_0", "q4_0"] as const) {
+    const { blockSize, blockBytes } = WEIGHT_TYPES[type];
+    const weights = (parameters(config) * blockBytes) / blockSize;
+    if (weights < needed.weights && weights + smallest <= available)
+      return `as ${type} its weights would take ${mib(weights)} and fit: pith convert <model> out.gguf --type ${type}`;
+  }
+  return "no type of weights that pith has would make it fit";
+}
+
+/** Elements of the matrices of a decoder: what its weights' type applies to. */
+export function parameters(config: Config): number {
+  const q = config.num_attention_heads * config.head_dim;
+  const kv = config.num_key_value_heads * config.head_dim;
+  const layer = config.hidden_size * (2 * q + 2 * kv + 3 * config.intermediate_size);
+  return (
+    config.num_hidden_layers * layer +
+    config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2)
+  );
+}
+
+/** Bytes as MiB or GiB. */
+export function mib(bytes: number): string {
+  return bytes < 2 ** 30 ? `${Math.ceil(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(2)} GiB`;
+}

@@ -1,0 +1,48 @@
+// A model as a program: recorded for generation (KV pages) or for training (attention within the step).
+
+import { PAGE } from "../engine/backend.ts";
+import { type Program, record } from "../engine/program.ts";
+import type { Recorder, Tensor } from "../engine/tensor.ts";
+import type { Config } from "./config.ts";
+import { type Batch, type Definition, type Module, plainModule } from "./definition.ts";
+
+/** Name of the state that the KV pool is bound to, and of the param that the rope table is. */
+export const KV = "kv";
+export const ROPE_TABLE = "rope_table";
+
+/** Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pool too. */
+export function declareBatch(g: Recorder, config: Config, ctx: number, paged: boolean): Batch {
+  const batch = {
+    tokens: g.input("tokens", "i32", ["T"]),
+    positions: g.input("positions", "i32", ["T"]),
+    segments: g.input("segments", "i32", ["S", 4]),
+    rows: g.input("rows", "i32", ["R"]),
+    rope_table: g.param(ROPE_TABLE, [ctx, config.head_dim]),
+  };
+  if (!paged) return batch;
+  const pages = g.input("pages", "i32", ["S", pagesFor(ctx)]);
+  return { ...batch, cache: { kv: g.state(KV, [0]), pages } };
+}
+
+/** KV pages that `tokens` positions take. */
+export function pagesFor(tokens: number): number {
+  return Math.ceil(tokens / PAGE);
+}
+
+/** embed, every block, head: the whole forward pass, logits [R, vocab_size]. */
+export function forward(definition: Definition, m: Module, batch: Batch): Tensor {
+  let x = definition.embed(m, batch);
+  for (let i = 0; i < m.config.num_hidden_layers; i++) x = definition.block(m, i, x, batch);
+  return definition.head(m, x, batch);
+}
+
+/**
+ * The program of a generation step. Inputs tokens, positions, segments, pages [S, ceil(ctx / 64)], rows; params under
+ * their Hugging Face names and `rope_table`; state `kv`; output `logits` [R, vocab_size].
+ */
+export function recordGeneration(definition: Definition, config: Config, ctx: number): Program {
+  return record((g) => {
+    const m = plainModule(g, definition, config);
+    return { logits: forward(definition, m, declareBatch(g, config, ctx, true)) };
+  });
+}
