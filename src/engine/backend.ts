@@ -85,7 +85,11 @@ export interface Executable {
    * With `sample`, one row for each of the first rows of the output "logits" ([R, vocab]) is sampled in the same call.
    * Only one run of an executable at a time.
    */
-  run(dims: Dims, inputs: Record<string, Int32Array | Float32Array>, sample?: readonly SampleRow[]): Promise<SampleResult[]>;
+  run(
+    dims: Dims,
+    inputs: Record<string, Int32Array | Float32Array>,
+    sample?: readonly SampleRow[],
+  ): Promise<SampleResult[]>;
   /** Samples rows of the output "logits" of the last run (for masks made while it ran). */
   sample(rows: readonly SampleRow[]): SampleResult[];
   /** Copies an output of the last run, from element `start`; fills `into`. */

@@ -46,7 +46,9 @@ export interface CoreOp<A extends object = object> extends RowBase<A> {
    * Gradients of the inputs, given those of the outputs (undefined: that one is not needed or zero).
    * `null` in place of the function: not differentiable.
    */
-  gradient: ((node: Node & { attrs: A }, douts: readonly (Tensor | undefined)[]) => (Tensor | undefined)[]) | null;
+  gradient:
+    | ((node: Node & { attrs: A }, douts: readonly (Tensor | undefined)[]) => (Tensor | undefined)[])
+    | null;
 }
 
 /** A fused row: its composition of other rows is its reference, its gradient and its fallback. */

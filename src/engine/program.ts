@@ -1,6 +1,7 @@
 /**
  * A program: a flat list of nodes with named inputs, params, states and outputs. Recorded once, run many times.
  */
+import { OPS } from "./ops/index.ts";
 import { type Node, Recorder, type Tensor } from "./tensor.ts";
 
 export interface Program {
@@ -11,9 +12,15 @@ export interface Program {
   readonly outputs: ReadonlyMap<string, Tensor>;
 }
 
-/** Records `build` into a program. What it returns become the program's outputs, by name. */
-export function record(build: (g: Recorder) => Record<string, Tensor>): Program {
-  const g = new Recorder();
+/**
+ * Records `build` into a program. What it returns become the program's outputs, by name. With `composed`, of core rows
+ * alone.
+ */
+export function record(
+  build: (g: Recorder) => Record<string, Tensor>,
+  options: { composed?: boolean } = {},
+): Program {
+  const g = new Recorder(options);
   const outputs = new Map(Object.entries(build(g)));
   return finish(g, outputs);
 }
@@ -41,10 +48,28 @@ function prune(nodes: readonly Node[], outputs: ReadonlyMap<string, Tensor>): No
   return kept.reverse();
 }
 
-import { OPS } from "./ops/index.ts";
-
 /** Whether a node writes one of its inputs (a state). */
 export function isWritten(node: Node, tensor: Tensor): boolean {
   const row = OPS[node.op];
   return (row.writes ?? []).some((i) => node.inputs[i] === tensor);
+}
+
+/** The same program in core rows alone: every fused row is replaced by its composition. */
+export function compose(program: Program): Program {
+  const g = new Recorder({ composed: true });
+  const to = new Map<Tensor, Tensor>();
+  for (const t of program.inputs) to.set(t, g.input(t.name!, t.dtype, t.shape));
+  for (const t of program.params) to.set(t, g.param(t.name!, t.shape));
+  for (const t of program.states) to.set(t, g.state(t.name!, t.shape));
+  for (const node of program.nodes) {
+    const outputs = g.emit(
+      node.op,
+      node.inputs.map((t) => to.get(t)!),
+      node.attrs as never,
+    );
+    node.outputs.forEach((t, i) => {
+      to.set(t, outputs[i]!);
+    });
+  }
+  return finish(g, new Map([...program.outputs].map(([name, t]) => [name, to.get(t)!])));
 }

@@ -2,8 +2,9 @@
  * Symbolic tensors and the recorder: what model code sees. Nothing is computed here and no memory is held;
  * a recorded list of nodes becomes a program (program.ts), and a backend runs it.
  */
-import { OPS } from "./ops/index.ts";
+
 import type { AttrsOf, OpName } from "./ops/index.ts";
+import { OPS } from "./ops/index.ts";
 
 /** The free dimensions of a program: `T` tokens, `S` segments, `R` output rows. */
 export type Sym = "T" | "S" | "R";
@@ -43,6 +44,12 @@ export class Recorder {
   readonly nodes: Node[] = [];
   readonly tensors: Tensor[] = [];
   readonly named = new Map<string, Tensor>();
+  private readonly composed: boolean;
+
+  /** With `composed`, fused rows are recorded as the core rows they are made of: what gradients need. */
+  constructor({ composed = false } = {}) {
+    this.composed = composed;
+  }
 
   private add(kind: TensorKind, dtype: DType, shape: Shape, name?: string): Tensor {
     checkShape(shape, name ?? `#${this.tensors.length}`);
@@ -83,9 +90,16 @@ export class Recorder {
   /** Applies one op. Shapes are checked by its row. */
   emit<N extends OpName>(op: N, inputs: readonly Tensor[], attrs: AttrsOf<N>): Tensor[] {
     for (const input of inputs)
-      if (input.recorder !== this) throw new TypeError(`Cannot apply ${op}: an input belongs to another recording`);
+      if (input.recorder !== this)
+        throw new TypeError(`Cannot apply ${op}: an input belongs to another recording`);
     const row = OPS[op];
-    const outputs = row.shape(inputs, attrs as never).map((o) => this.add("activation", o.dtype ?? "f32", o.shape));
+    if (this.composed && row.kind === "fused") {
+      row.shape(inputs, attrs);
+      return row.compose(inputs, attrs);
+    }
+    const outputs = row
+      .shape(inputs, attrs as never)
+      .map((o) => this.add("activation", o.dtype ?? "f32", o.shape));
     this.nodes.push({ op, inputs, outputs, attrs });
     return outputs;
   }
@@ -94,7 +108,10 @@ export class Recorder {
 function checkShape(shape: Shape, what: string): void {
   shape.forEach((dim, i) => {
     const good = typeof dim === "string" ? i === 0 : Number.isInteger(dim) && dim >= 0;
-    if (!good) throw new RangeError(`Cannot make tensor ${what}: dimension ${i} of [${shape}] is ${dim}, wanted a size >= 0, or T, S or R first`);
+    if (!good)
+      throw new RangeError(
+        `Cannot make tensor ${what}: dimension ${i} of [${shape}] is ${dim}, wanted a size >= 0, or T, S or R first`,
+      );
   });
 }
 

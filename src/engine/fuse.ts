@@ -1,0 +1,174 @@
+/**
+ * Rewrites a program so that what lies between two barriers is one node: `linear` (norm, products that share their
+ * input, biases, residual or swiglu) and `rope_write`. The meaning stays: each fused row's composition is what it replaces.
+ */
+import type { Program } from "./program.ts";
+import type { Node, Tensor } from "./tensor.ts";
+
+export function fuse(program: Program): Program {
+  const uses = countUses(program);
+  const gone = new Set<Node>();
+  const made: Node[] = [];
+  const user = new Map<Tensor, Node[]>();
+  for (const node of program.nodes) for (const t of node.inputs) user.set(t, [...(user.get(t) ?? []), node]);
+  const maker = new Map<Tensor, Node>();
+  for (const node of program.nodes) for (const t of node.outputs) maker.set(t, node);
+  /** The only user of a tensor that nothing else needs. */
+  const soleUser = (t: Tensor): Node | undefined => (uses.get(t) === 1 ? user.get(t)?.[0] : undefined);
+
+  for (const first of program.nodes) {
+    if (first.op !== "matmul_nt" || gone.has(first)) continue;
+    const x = first.inputs[0]!;
+    const { int8 } = first.attrs as { int8: boolean };
+    const isMate = (n: Node) =>
+      n.op === "matmul_nt" &&
+      n.inputs[0] === x &&
+      (n.attrs as { int8: boolean }).int8 === int8 &&
+      n.inputs[1]!.kind === "param";
+    if (!isMate(first)) continue;
+    const mates = program.nodes.filter((n) => isMate(n) && !gone.has(n)).slice(0, 4);
+    const replaced: Node[] = [...mates];
+
+    let outputs = mates.map((n) => n.outputs[0]!);
+    const biases = outputs.map((y, j) => {
+      const next = soleUser(y);
+      const bias = next?.op === "add" && next.inputs[0] === y ? next.inputs[1]! : undefined;
+      if (bias?.kind !== "param" || bias.shape.length !== 1) return undefined;
+      replaced.push(next!);
+      outputs = outputs.with(j, next!.outputs[0]!);
+      return bias;
+    });
+
+    let epilogue: "none" | "residual" | "swiglu" = "none";
+    let residual: Tensor | undefined;
+    const next = soleUser(outputs[0]!);
+    if (
+      mates.length === 2 &&
+      next?.op === "swiglu" &&
+      next.inputs[0] === outputs[0] &&
+      next.inputs[1] === outputs[1] &&
+      soleUser(outputs[1]!) === next
+    ) {
+      epilogue = "swiglu";
+    } else if (
+      mates.length === 1 &&
+      next?.op === "add" &&
+      next.inputs[0]!.shape.join() === next.inputs[1]!.shape.join()
+    ) {
+      residual = next.inputs.find((t) => t !== outputs[0]);
+      if (residual) epilogue = "residual";
+    }
+    if (epilogue !== "none") {
+      replaced.push(next!);
+      outputs = [next!.outputs[0]!];
+    }
+
+    const norm = maker.get(x);
+    const takesNorm =
+      norm?.op === "rms_norm" && norm.inputs[1]!.kind === "param" && uses.get(x) === mates.length;
+    if (takesNorm) replaced.push(norm!);
+
+    for (const node of replaced) gone.add(node);
+    const inputs = [
+      takesNorm ? norm!.inputs[0]! : x,
+      ...(takesNorm ? [norm!.inputs[1]!] : []),
+      ...mates.map((n) => n.inputs[1]!),
+    ];
+    inputs.push(...biases.filter((b) => b !== undefined), ...(residual ? [residual] : []));
+    made.push({
+      op: "linear",
+      inputs,
+      outputs,
+      attrs: {
+        n: mates.length,
+        norm: takesNorm ? norm!.attrs : undefined,
+        bias: biases.map(Boolean),
+        epilogue,
+        int8,
+      },
+    });
+  }
+
+  for (const write of program.nodes) {
+    if (write.op !== "kv_write") continue;
+    const [k, v, kv, segments, pages] = write.inputs as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    const ropeK = maker.get(k);
+    if (ropeK?.op !== "rope" || uses.get(k) !== 1) continue;
+    const attend = program.nodes.find(
+      (n) =>
+        n.op === "attention_paged" &&
+        (n.attrs as { layer: number }).layer === (write.attrs as { layer: number }).layer,
+    );
+    const ropeQ = attend && maker.get(attend.inputs[0]!);
+    if (ropeQ?.op !== "rope" || ropeQ.inputs[1] !== ropeK.inputs[1] || ropeQ.inputs[2] !== ropeK.inputs[2])
+      continue;
+    if ([ropeQ, ropeK].some((n) => (n.attrs as { inverse: boolean }).inverse)) continue;
+    for (const node of [write, ropeK, ropeQ]) gone.add(node);
+    const [, positions, table] = ropeK.inputs as [Tensor, Tensor, Tensor];
+    made.push({
+      op: "rope_write",
+      inputs: [ropeQ.inputs[0]!, ropeK.inputs[0]!, v, positions, table, kv, segments, pages],
+      outputs: ropeQ.outputs,
+      attrs: write.attrs,
+    });
+  }
+  return { ...program, nodes: order(program, gone, made) };
+}
+
+function countUses(program: Program): Map<Tensor, number> {
+  const uses = new Map<Tensor, number>();
+  const count = (t: Tensor) => uses.set(t, (uses.get(t) ?? 0) + 1);
+  for (const node of program.nodes) node.inputs.forEach(count);
+  for (const t of program.outputs.values()) {
+    count(t);
+    count(t); // an output is never the private value of one node
+  }
+  return uses;
+}
+
+/** Old and new nodes in an order in which every value is made before it is read, and states are met in the old order. */
+function order(program: Program, gone: ReadonlySet<Node>, made: readonly Node[]): Node[] {
+  const position = new Map<Tensor, number>();
+  program.nodes.forEach((node, i) => {
+    for (const t of node.outputs) position.set(t, i);
+  });
+  // A fused node stands where the last node that it replaced stood; a kept one where it was.
+  const at = (node: Node, i: number): number => {
+    if (i < program.nodes.length) return i;
+    if (node.op === "rope_write") {
+      const layer = (node.attrs as { layer: number }).layer;
+      return program.nodes.findIndex(
+        (n) => n.op === "kv_write" && (n.attrs as { layer: number }).layer === layer,
+      );
+    }
+    return Math.max(...node.outputs.map((t) => position.get(t)!));
+  };
+  const all = [...program.nodes, ...made]
+    .map((node, i) => ({ node, at: at(node, i) }))
+    .filter(({ node }) => !gone.has(node));
+  all.sort((a, b) => a.at - b.at);
+
+  const ready = new Set<Tensor>([...program.inputs, ...program.params, ...program.states]);
+  const done: Node[] = [];
+  let waiting = all.map((x) => x.node);
+  while (waiting.length > 0) {
+    const later: Node[] = [];
+    const blocked = new Set<Tensor>(); // states that a waiting node comes first to
+    for (const node of waiting) {
+      const free =
+        node.inputs.every((t) => ready.has(t)) &&
+        !node.inputs.some((t) => t.kind === "state" && blocked.has(t));
+      if (free) {
+        done.push(node);
+        for (const t of node.outputs) ready.add(t);
+      } else {
+        later.push(node);
+        for (const t of node.inputs) if (t.kind === "state") blocked.add(t);
+      }
+    }
+    if (later.length === waiting.length)
+      throw new Error("Cannot order the fused program: its nodes wait for each other");
+    waiting = later;
+  }
+  return done;
+}

@@ -1,0 +1,146 @@
+/**
+ * The functional form of the op table: what model code and gradient rules call. Every function records one node.
+ * T, R: rows · H: heads · D: head size · V: vocabulary · N, K: output and input features of a weight.
+ */
+import type { AttentionAttrs } from "./ops/attention.ts";
+import type { PagedAttrs } from "./ops/attention-paged.ts";
+import type { OpName } from "./ops/index.ts";
+import type { LinearAttrs } from "./ops/linear.ts";
+import type { Dim, Shape, Tensor } from "./tensor.ts";
+
+function all(op: OpName, inputs: Tensor[], attrs: object = {}): Tensor[] {
+  return inputs[0]!.recorder.emit(op, inputs, attrs as never);
+}
+const one = (op: OpName, inputs: Tensor[], attrs?: object): Tensor => all(op, inputs, attrs)[0]!;
+
+export const neg = (x: Tensor): Tensor => one("neg", [x]);
+export const exp = (x: Tensor): Tensor => one("exp", [x]);
+export const log = (x: Tensor): Tensor => one("log", [x]);
+export const sqrt = (x: Tensor): Tensor => one("sqrt", [x]);
+/** x^(-1/2) */
+export const rsqrt = (x: Tensor): Tensor => one("rsqrt", [x]);
+export const tanh = (x: Tensor): Tensor => one("tanh", [x]);
+export const sigmoid = (x: Tensor): Tensor => one("sigmoid", [x]);
+export const abs = (x: Tensor): Tensor => one("abs", [x]);
+/** x > 0 ? 1 : 0 */
+export const step = (x: Tensor): Tensor => one("step", [x]);
+/** c · x */
+export const scale = (x: Tensor, c: number): Tensor => one("scale", [x], { c });
+/** x + c */
+export const shift = (x: Tensor, c: number): Tensor => one("shift", [x], { c });
+
+/** b has a's shape, or is a row [cols], or a column [.., 1]; so for sub, mul, div and maximum. */
+export const add = (a: Tensor, b: Tensor): Tensor => one("add", [a, b]);
+export const sub = (a: Tensor, b: Tensor): Tensor => one("sub", [a, b]);
+export const mul = (a: Tensor, b: Tensor): Tensor => one("mul", [a, b]);
+export const div = (a: Tensor, b: Tensor): Tensor => one("div", [a, b]);
+export const maximum = (a: Tensor, b: Tensor): Tensor => one("maximum", [a, b]);
+
+/** [.., n] -> [.., 1] */
+export const sum_last = (x: Tensor): Tensor => one("sum_last", [x]);
+export const max_last = (x: Tensor): Tensor => one("max_last", [x]);
+/** [.., n] -> [n] */
+export const sum_rows = (x: Tensor): Tensor => one("sum_rows", [x]);
+/** [.., 1] -> [.., n] */
+export const broadcast_last = (x: Tensor, n: number): Tensor => one("broadcast_last", [x], { n });
+/** [n] -> shape, whose last dimension is n */
+export const broadcast_rows = (x: Tensor, shape: Shape): Tensor => one("broadcast_rows", [x], { shape });
+
+export const reshape = (x: Tensor, shape: Shape): Tensor => one("reshape", [x], { shape });
+export const slice_last = (x: Tensor, start: number, length: number): Tensor =>
+  one("slice_last", [x], { start, length });
+export const pad_last = (x: Tensor, start: number, n: number): Tensor => one("pad_last", [x], { start, n });
+export const concat_last = (...xs: Tensor[]): Tensor => one("concat_last", xs);
+/** table [V, n], ids [T] -> [T, n] */
+export const gather_rows = (table: Tensor, ids: Tensor): Tensor => one("gather_rows", [table, ids]);
+/** x [T, n], ids [T] -> [rows, n] */
+export const scatter_add_rows = (x: Tensor, ids: Tensor, rows: Dim): Tensor =>
+  one("scatter_add_rows", [x, ids], { rows });
+/** x [R, n], ids [R] -> [R, 1] */
+export const pick_last = (x: Tensor, ids: Tensor): Tensor => one("pick_last", [x, ids]);
+/** x [R, 1], ids [R] -> [R, n] */
+export const place_last = (x: Tensor, ids: Tensor, n: number): Tensor => one("place_last", [x, ids], { n });
+
+/** x [T, K], w [N, K] -> [T, N]. `int8` (default): activations may be rounded to int8 when w is quantized. */
+export const matmul_nt = (x: Tensor, w: Tensor, { int8 = true } = {}): Tensor =>
+  one("matmul_nt", [x, w], { int8 });
+/** x [T, N], w [N, K] -> [T, K] */
+export const matmul_nn = (x: Tensor, w: Tensor): Tensor => one("matmul_nn", [x, w]);
+/** a [T, N], b [T, K] -> [N, K] */
+export const matmul_tn = (a: Tensor, b: Tensor): Tensor => one("matmul_tn", [a, b]);
+
+/** x [T, H, D], positions [T], table [C, r] */
+export const rope = (x: Tensor, positions: Tensor, table: Tensor, inverse = false): Tensor =>
+  one("rope", [x, positions, table], { inverse });
+/** q [T, Hq, D], k, v [T, Hkv, D], segments [S, 4] -> [o, lse] */
+export const attention = (
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  segments: Tensor,
+  attrs: AttentionAttrs,
+): [Tensor, Tensor] => all("attention", [q, k, v, segments], attrs) as [Tensor, Tensor];
+export const attention_grad = (
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  o: Tensor,
+  lse: Tensor,
+  dO: Tensor,
+  segments: Tensor,
+  attrs: AttentionAttrs,
+): [Tensor, Tensor, Tensor] =>
+  all("attention_grad", [q, k, v, o, lse, dO, segments], attrs) as [Tensor, Tensor, Tensor];
+/** Stores k, v [T, Hkv, D] of the step to the pages of the state kv. */
+export const kv_write = (
+  k: Tensor,
+  v: Tensor,
+  kv: Tensor,
+  segments: Tensor,
+  pages: Tensor,
+  attrs: PagedAttrs,
+): void => {
+  all("kv_write", [k, v, kv, segments, pages], attrs);
+};
+/** q [T, Hq, D] -> o [T, Hq, D], over all positions up to each token's own */
+export const attention_paged = (
+  q: Tensor,
+  kv: Tensor,
+  segments: Tensor,
+  pages: Tensor,
+  attrs: PagedAttrs,
+): Tensor => one("attention_paged", [q, kv, segments, pages], attrs);
+/** Rotates q and k, stores k and v; gives the rotated q. */
+export const rope_write = (
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  positions: Tensor,
+  table: Tensor,
+  kv: Tensor,
+  segments: Tensor,
+  pages: Tensor,
+  attrs: PagedAttrs,
+): Tensor => one("rope_write", [q, k, v, positions, table, kv, segments, pages], attrs);
+
+/** p, m, v are states; hyper [8]: see ops/optim.ts */
+export const adamw = (p: Tensor, g: Tensor, m: Tensor, v: Tensor, hyper: Tensor): void => {
+  all("adamw", [p, g, m, v, hyper]);
+};
+/** sum += x */
+export const accumulate = (sum: Tensor, x: Tensor): void => {
+  all("accumulate", [sum, x]);
+};
+/** Σ x² -> [1] */
+export const sum_squares = (x: Tensor): Tensor => one("sum_squares", [x]);
+
+export const silu = (x: Tensor): Tensor => one("silu", [x]);
+export const gelu = (x: Tensor): Tensor => one("gelu", [x]);
+export const swiglu = (gate: Tensor, up: Tensor): Tensor => one("swiglu", [gate, up]);
+export const rms_norm = (x: Tensor, w: Tensor, eps: number): Tensor => one("rms_norm", [x, w], { eps });
+export const softmax_last = (x: Tensor): Tensor => one("softmax_last", [x]);
+/** logits [R, V], targets [R] -> [R, 1], in nats; 0 where the target is negative */
+export const cross_entropy = (logits: Tensor, targets: Tensor): Tensor =>
+  one("cross_entropy", [logits, targets]);
+/** x, [norm], weights, [biases], [residual] -> one output a weight (or one in all): see ops/linear.ts */
+export const linear = (inputs: Tensor[], attrs: LinearAttrs): Tensor[] => all("linear", inputs, attrs);

@@ -1,0 +1,93 @@
+/** The op table: every op of pith, one row each. Core rows are mandatory for a backend; fused rows carry a composition. */
+import type { CoreOp, FusedOp, Op } from "../op.ts";
+import { attention, attention_grad } from "./attention.ts";
+import { attention_paged, kv_write, rope_write } from "./attention-paged.ts";
+import { add, div, maximum, mul, sub } from "./binary.ts";
+import {
+  abs,
+  exp,
+  gelu,
+  log,
+  neg,
+  rsqrt,
+  scale,
+  shift,
+  sigmoid,
+  silu,
+  sqrt,
+  step,
+  swiglu,
+  tanh,
+} from "./elementwise.ts";
+import {
+  concat_last,
+  gather_rows,
+  pad_last,
+  pick_last,
+  place_last,
+  reshape,
+  scatter_add_rows,
+  slice_last,
+} from "./layout.ts";
+import { linear } from "./linear.ts";
+import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
+import { cross_entropy, rms_norm, softmax_last } from "./norm.ts";
+import { accumulate, adamw, sum_squares } from "./optim.ts";
+import { broadcast_last, broadcast_rows, max_last, sum_last, sum_rows } from "./reduce.ts";
+import { rope } from "./rope.ts";
+
+export const CORE = {
+  neg,
+  exp,
+  log,
+  sqrt,
+  rsqrt,
+  tanh,
+  sigmoid,
+  abs,
+  step,
+  scale,
+  shift,
+  add,
+  sub,
+  mul,
+  div,
+  maximum,
+  sum_last,
+  max_last,
+  sum_rows,
+  broadcast_last,
+  broadcast_rows,
+  reshape,
+  slice_last,
+  pad_last,
+  concat_last,
+  gather_rows,
+  scatter_add_rows,
+  pick_last,
+  place_last,
+  matmul_nt,
+  matmul_nn,
+  matmul_tn,
+  rope,
+  attention,
+  attention_grad,
+  kv_write,
+  attention_paged,
+  adamw,
+  accumulate,
+  sum_squares,
+};
+
+export const FUSED = { silu, gelu, swiglu, rms_norm, softmax_last, cross_entropy, rope_write, linear };
+
+export type CoreName = keyof typeof CORE;
+export type FusedName = keyof typeof FUSED;
+export type OpName = CoreName | FusedName;
+
+type Rows = typeof CORE & typeof FUSED;
+/** The attributes an op takes. */
+export type AttrsOf<N extends OpName> =
+  Rows[N] extends CoreOp<infer A> ? A : Rows[N] extends FusedOp<infer A> ? A : never;
+
+export const OPS: Record<OpName, Op> = { ...CORE, ...FUSED };

@@ -1,0 +1,117 @@
+/** Matrix products. A weight w is [N, K] (rows = output features), as model files store it. */
+import { matmul_nn as nn, matmul_nt as nt, matmul_tn as tn } from "../nn.ts";
+import type { CoreOp, Value } from "../op.ts";
+import { dims, f32, rank } from "./common.ts";
+
+type None = Record<never, never>;
+
+/** Columns that share an activation scale. */
+const BLOCK = 32;
+
+/**
+ * x rounded to int8 per 32 columns and back: d = max|x| / 127, q = round(x / d), ties to even; in f32 as kernels do.
+ * Widths that are no multiple of 32 are not quantized.
+ */
+export function roundActivations(x: ArrayLike<number>, n: number): Float64Array {
+  const y = Float64Array.from(x);
+  if (n % BLOCK !== 0) return y;
+  for (let start = 0; start < y.length; start += BLOCK) {
+    let top = 0;
+    for (let i = start; i < start + BLOCK; i++) top = Math.max(top, Math.abs(Math.fround(y[i]!)));
+    const d = Math.fround(top / 127);
+    const inverse = d > 0 ? Math.fround(1 / d) : 0;
+    for (let i = start; i < start + BLOCK; i++)
+      y[i] = roundEven(Math.fround(Math.fround(y[i]!) * inverse)) * d;
+  }
+  return y;
+}
+
+function roundEven(x: number): number {
+  const r = Math.round(x);
+  return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r;
+}
+
+/** True for types whose matmul may take int8 activations. */
+function quantized(w: Value): boolean {
+  return w.type !== "f32" && w.type !== "f16" && w.type !== "bf16";
+}
+
+/**
+ * y = x wᵀ: [T, K] · [N, K] -> [T, N]. With `int8`, x is rounded to int8 per 32 columns when w is of a quantized
+ * type (inference); float weights, and training, take x as it is.
+ */
+export const matmul_nt: CoreOp<{ int8: boolean }> = {
+  kind: "core",
+  shape: ([x, w]) => {
+    const [T, K] = rank(f32(x!, "matmul_nt"), 2, "matmul_nt");
+    const [N, wk] = rank(f32(w!, "matmul_nt"), 2, "matmul_nt");
+    dims(wk, K!, `the width of ${w!.name ?? "w"}`, "matmul_nt");
+    return [{ shape: [T!, N!] }];
+  },
+  encode: ({ int8 }) => ({ ints: [int8 ? 1 : 0] }),
+  reference: ([x, w], [y], { int8 }) => {
+    const [T, K] = x!.shape as [number, number];
+    const N = w!.shape[0]!;
+    const xs = int8 && quantized(w!) ? roundActivations(x!.data, K) : x!.data;
+    for (let t = 0; t < T; t++)
+      for (let i = 0; i < N; i++) {
+        let sum = 0;
+        for (let k = 0; k < K; k++) sum += xs[t * K + k]! * w!.data[i * K + k]!;
+        y!.data[t * N + i] = sum;
+      }
+  },
+  gradient: (node, [dy]) => {
+    const [x, w] = node.inputs;
+    return [dy && nn(dy, w!), dy && tn(dy, x!)];
+  },
+};
+
+/** y = x w: [T, N] · [N, K] -> [T, K] */
+export const matmul_nn: CoreOp<None> = {
+  kind: "core",
+  shape: ([x, w]) => {
+    const [T, N] = rank(f32(x!, "matmul_nn"), 2, "matmul_nn");
+    const [wn, K] = rank(f32(w!, "matmul_nn"), 2, "matmul_nn");
+    dims(wn, N!, "the height of w", "matmul_nn");
+    return [{ shape: [T!, K!] }];
+  },
+  reference: ([x, w], [y]) => {
+    const [T, N] = x!.shape as [number, number];
+    const K = w!.shape[1]!;
+    y!.data.fill(0);
+    for (let t = 0; t < T; t++)
+      for (let i = 0; i < N; i++) {
+        const a = x!.data[t * N + i]!;
+        for (let k = 0; k < K; k++) y!.data[t * K + k]! += a * w!.data[i * K + k]!;
+      }
+  },
+  gradient: (node, [dy]) => {
+    const [x, w] = node.inputs;
+    return [dy && nt(dy, w!, { int8: false }), dy && tn(x!, dy)];
+  },
+};
+
+/** y = aᵀ b: [T, N], [T, K] -> [N, K], summed over T in ascending order */
+export const matmul_tn: CoreOp<None> = {
+  kind: "core",
+  shape: ([a, b]) => {
+    const [T, N] = rank(f32(a!, "matmul_tn"), 2, "matmul_tn");
+    const [bt, K] = rank(f32(b!, "matmul_tn"), 2, "matmul_tn");
+    dims(bt, T!, "the number of rows", "matmul_tn");
+    return [{ shape: [N!, K!] }];
+  },
+  reference: ([a, b], [y]) => {
+    const [T, N] = a!.shape as [number, number];
+    const K = b!.shape[1]!;
+    y!.data.fill(0);
+    for (let t = 0; t < T; t++)
+      for (let i = 0; i < N; i++) {
+        const x = a!.data[t * N + i]!;
+        for (let k = 0; k < K; k++) y!.data[i * K + k]! += x * b!.data[t * K + k]!;
+      }
+  },
+  gradient: (node, [dy]) => {
+    const [a, b] = node.inputs;
+    return [dy && nt(b!, dy, { int8: false }), dy && nn(a!, dy)];
+  },
+};
