@@ -111,9 +111,9 @@ function choose(x: Float32Array, row: SampleRow): number {
   let best = -1;
   for (let id = 0; id < x.length; id++) if (x[id]! > (best < 0 ? -Infinity : x[best]!)) best = id;
   if (best < 0) return SAMPLE_NONE_ALLOWED;
-  if (!(row.temperature > 0)) return best;
-
   const max = x[best]!;
+  if (!(row.temperature > 0) || max === Infinity) return best;
+
   const truncated = row.top_k > 0 || row.top_p < 1 || row.min_p > 0;
   // With nothing to cut there is nothing to sort: the draw then walks in order of id.
   let kept = truncated ? descending(x) : Array.from(x, (_, id) => id).filter((id) => x[id]! > -Infinity);
