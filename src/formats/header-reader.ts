@@ -2,14 +2,12 @@
 // compared with what is left of the file before anything is allocated. Knows no format.
 
 import { decodeUtf8 } from "./gguf-values.ts";
-import type { Source } from "./source.ts";
+import { decodeText, type Source, wrongField } from "./source.ts";
 
 const FIRST_CHUNK_BYTES = 128 * 1024;
 const MAX_CHUNK_BYTES = 4 * 2 ** 20;
 /** No real header comes near this: the largest vocabularies with their merges take 30 MB. */
 const MAX_HEADER_BYTES = 256 * 2 ** 20;
-
-const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export class HeaderReader {
   readonly #source: Source;
@@ -36,14 +34,7 @@ export class HeaderReader {
   }
 
   error(what: string, found: string | number | bigint, wanted: string): SyntaxError {
-    return new SyntaxError(
-      `Cannot read ${JSON.stringify(this.#source.name)}: ${what} is ${found}, want ${wanted}`,
-    );
-  }
-
-  async uint8(what: string): Promise<number> {
-    await this.#need(1, what);
-    return this.#chunk[this.#at++]!;
+    return wrongField(this.#source, what, found, wanted);
   }
 
   async uint32(what: string): Promise<number> {
@@ -87,11 +78,7 @@ export class HeaderReader {
     await this.#need(length, what);
     this.#at += length;
     if (!fatal) return decodeUtf8(this.#chunk, this.#at - length, this.#at);
-    try {
-      return strict.decode(this.#chunk.subarray(this.#at - length, this.#at));
-    } catch {
-      throw this.error(what, "not UTF-8", "UTF-8");
-    }
+    return decodeText(this.#source, what, this.#chunk.subarray(this.#at - length, this.#at));
   }
 
   /**

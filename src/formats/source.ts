@@ -126,6 +126,27 @@ function fileKind(stats: Kind): string {
   return stats.isSocket() ? "a socket" : "a device";
 }
 
+/** The error for a field of a file: what it is, what was found and what is wanted. */
+export function wrongField(
+  source: Source,
+  what: string,
+  found: string | number | bigint,
+  wanted: string,
+): SyntaxError {
+  return new SyntaxError(`Cannot read ${JSON.stringify(source.name)}: ${what} is ${found}, want ${wanted}`);
+}
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** `bytes` of `source` as text. @throws {SyntaxError} when they are not UTF-8. */
+export function decodeText(source: Source, what: string, bytes: Uint8Array): string {
+  try {
+    return strictUtf8.decode(bytes);
+  } catch {
+    throw wrongField(source, what, "not UTF-8", "UTF-8");
+  }
+}
+
 const REASONS: Record<string, string> = {
   ENOENT: "no such file or directory",
   ENOTDIR: "a part of its path is not a directory",
