@@ -1,0 +1,109 @@
+import { expect, test } from "vitest";
+import { ReferenceBackend } from "./backends/reference.ts";
+import { CASES, type Case, normal } from "./conformance/cases.ts";
+import { operandValues, size } from "./conformance/run.ts";
+import { gradients } from "./gradients.ts";
+import * as nn from "./nn.ts";
+import { OPS } from "./ops/index.ts";
+import { record } from "./program.ts";
+import type { Tensor } from "./tensor.ts";
+
+const dims = { T: 5, S: 2, R: 5 };
+/** Rows without a gradient, and why. */
+const NONE: Record<string, string> = {
+  kv_write: "generation only",
+  attention_paged: "generation only",
+  rope_write: "generation only",
+  adamw: "the optimizer itself",
+  accumulate: "the optimizer itself",
+  sum_squares: "only measured, never trained on",
+  attention_grad: "second derivatives are not needed",
+};
+
+test("every row of the table has a case", () => {
+  const covered = new Set(CASES.map((c) => c.op));
+  expect(Object.keys(OPS).filter((op) => !covered.has(op as never))).toEqual([]);
+});
+
+const seen = CASES.filter((c) => !(c.op in NONE));
+test.each(seen.map((c) => [`${c.op} ${c.label}`, c] as const))(
+  "gradient of %s equals finite differences",
+  async (_name, c) => {
+    if (c.op === "step") return expect(await differences(c, true)).toBeLessThan(1e-6); // zero almost everywhere
+    expect(await differences(c, false)).toBeLessThan(2e-6);
+  },
+);
+
+/** Largest difference between the gradient and central differences, relative to the largest gradient (at least 1). */
+async function differences(c: Case, zero: boolean): Promise<number> {
+  const backend = new ReferenceBackend();
+  // Constants of an op (the rope table) are not differentiated by.
+  const isFloat = c.operands.map((o, i) => o.kind !== "ids" && !(c.op === "rope" && i === 2));
+  // Float operands become states of fixed size, so that they can be nudged in float64.
+  const fixed = (shape: readonly (number | string)[]) =>
+    shape.map((d) => (typeof d === "number" ? d : dims[d as "T"]));
+  const build = (withGradients: boolean) =>
+    record(
+      (g) => {
+        const inputs = c.operands.map((o, i) =>
+          o.kind !== "ids" ? g.param(`p${i}`, fixed(o.shape)) : g.input(`p${i}`, "i32", fixed(o.shape)),
+        );
+        const attrs = "shape" in c.attrs ? { ...c.attrs, shape: fixed(c.attrs.shape as never) } : c.attrs;
+        const exact = "int8" in attrs ? { ...attrs, int8: false } : attrs; // rounding has no derivative
+        const outputs = g.emit(c.op, inputs, exact as never);
+        let loss: Tensor | undefined;
+        outputs.slice(0, c.op === "attention" ? 1 : undefined).forEach((y, i) => {
+          const flat = nn.reshape(y, [1, size(y.shape, dims)]);
+          const weighed = nn.sum_last(nn.mul(flat, g.param(`weigh${i}`, flat.shape)));
+          loss = loss ? nn.add(loss, weighed) : weighed;
+        });
+        if (!withGradients) return { loss: loss! };
+        const wrt = inputs.filter((_, i) => isFloat[i]);
+        if (zero) return { loss: loss! };
+        return { loss: loss!, ...Object.fromEntries(gradients(loss!, wrt).map((d, i) => [`d${i}`, d])) };
+      },
+      { composed: true },
+    );
+  const program = build(true);
+  const executable = backend.compile(program, dims);
+  const inputs: Record<string, Int32Array> = {};
+  const floats: { name: string; storage: ReturnType<typeof backend.dense>; values: Float64Array }[] = [];
+  c.operands.forEach((o, i) => {
+    const values = operandValues(o, i, dims);
+    if (!isFloat[i] && o.kind !== "ids")
+      executable.bind(`p${i}`, backend.dense("f32", [values.length], values));
+    else if (!isFloat[i]) inputs[`p${i}`] = values as Int32Array;
+    else {
+      const storage = backend.dense("f32", [values.length], values as Float32Array);
+      floats.push({ name: `p${i}`, storage, values: Float64Array.from(values) });
+      if (program.params.some((t) => t.name === `p${i}`)) executable.bind(`p${i}`, storage);
+    }
+  });
+  for (const t of program.params)
+    if (t.name!.startsWith("weigh"))
+      executable.bind(t.name!, backend.dense("f32", t.shape as number[], normal(size(t.shape, dims), 55)));
+  const at = async (): Promise<number> => {
+    await executable.run(dims, inputs);
+    return (executable as unknown as { output(n: string): { data: Float64Array } }).output("loss").data[0]!;
+  };
+  await at();
+  const gradient = zero
+    ? floats.map((f) => new Float64Array(f.values.length))
+    : floats.map((_, i) =>
+        (executable as unknown as { output(n: string): { data: Float64Array } }).output(`d${i}`).data.slice(),
+      );
+  let worst = 0;
+  const eps = 1e-5;
+  for (const [i, f] of floats.entries())
+    for (let j = 0; j < f.values.length; j += Math.max(1, Math.floor(f.values.length / 12))) {
+      const nudge = async (by: number) => {
+        backend.write(f.storage, Float64Array.of(f.values[j]! + by) as never, j);
+        return at();
+      };
+      const numeric = ((await nudge(eps)) - (await nudge(-eps))) / (2 * eps);
+      await nudge(0);
+      const scale = Math.max(1, ...gradient[i]!.map(Math.abs));
+      worst = Math.max(worst, Math.abs(numeric - gradient[i]![j]!) / scale);
+    }
+  return worst;
+}
