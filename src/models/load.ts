@@ -1,0 +1,63 @@
+// Loading: the weights of an opened model into a backend's memory, after everything that headers can tell is checked.
+
+import type { Backend, Storage } from "../engine/backend.ts";
+import { readTensorValues } from "../formats/index.ts";
+import { moveRows } from "./gguf-names.ts";
+import { checkTensors, type OpenedModel, weightSource } from "./open.ts";
+
+export interface LoadProgress {
+  /** The parameter just loaded. */
+  readonly tensor: string;
+  /** Bytes of the files' tensors. */
+  readonly bytes: number;
+  readonly totalBytes: number;
+}
+
+export interface LoadOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+/**
+ * Loads every parameter: matrices in the type they have on disk, vectors (norms, biases) as dense f32.
+ * On an error or an abort nothing stays in memory.
+ * @throws {RangeError | TypeError} when a tensor is missing, or has another shape or a type the engine does not know.
+ */
+export async function loadWeights(
+  model: OpenedModel,
+  backend: Backend,
+  { signal, onProgress }: LoadOptions = {},
+): Promise<Map<string, Storage>> {
+  checkTensors(model);
+  const weights = new Map<string, Storage>();
+  const names = [...model.definition.params(model.config).keys()];
+  const totalBytes = names.reduce((sum, name) => sum + model.tensors.get(name)!.bytes, 0);
+  let bytes = 0;
+  try {
+    for (const name of names) {
+      signal?.throwIfAborted();
+      weights.set(name, await loadWeight(model, backend, name, signal));
+      bytes += model.tensors.get(name)!.bytes;
+      onProgress?.({ tensor: name, bytes, totalBytes });
+    }
+  } catch (error) {
+    for (const storage of weights.values()) storage.free();
+    throw error;
+  }
+  return weights;
+}
+
+async function loadWeight(
+  model: OpenedModel,
+  backend: Backend,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<Storage> {
+  const source = weightSource(model, name);
+  if (source.shape.length > 1) return backend.weight(source, signal);
+  const values = await readTensorValues(model.tensors.get(name)!);
+  const heads = source.interleavedHeads;
+  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const data = heads ? new Float32Array(moveRows(bytes, values.length, heads, "hf").buffer) : values;
+  return backend.dense("f32", source.shape, data);
+}

@@ -1,0 +1,115 @@
+// A model that can run: its generation program compiled on a backend with weights, rope table and KV pool bound.
+// Knows ids, not text, and no sequences: which page belongs to whom is the scheduler's.
+
+import {
+  type Backend,
+  type Dims,
+  type Executable,
+  type KvType,
+  PAGE,
+  type Storage,
+} from "../engine/backend.ts";
+import { fuse } from "../engine/fuse.ts";
+import { availableMemory } from "./available-memory.ts";
+import type { Config } from "./config.ts";
+import { type LoadOptions, loadWeights } from "./load.ts";
+import { checkFits, memoryNeeded } from "./memory.ts";
+import { checkTensors, type OpenedModel, weightShapes } from "./open.ts";
+import { KV, pagesFor, ROPE_TABLE, recordGeneration } from "./programs.ts";
+import { ropeTable } from "./rope.ts";
+
+export interface RuntimeOptions extends LoadOptions {
+  /** Longest sequence in tokens, up to what the model was trained for. Default: the lesser of that and 4096. */
+  readonly ctx?: number;
+  /** Type of the KV cache. Default "f16". */
+  readonly kv?: KvType;
+  /** Tokens that all sequences together may hold in the cache. Default: `ctx`. */
+  readonly cacheTokens?: number;
+  /** Largest step: tokens, segments, rows of logits. Default 512, 8, 8. */
+  readonly maxima?: Partial<Dims>;
+  /** Bytes that may be taken. Default: what the system and its cgroup have. */
+  readonly availableMemory?: number;
+}
+
+export interface Runtime {
+  readonly config: Config;
+  readonly backend: Backend;
+  readonly executable: Executable;
+  readonly maxima: Dims;
+  readonly ctx: number;
+  readonly vocab_size: number;
+  /** Pages of the KV pool, numbered from 0, of 64 tokens each. */
+  readonly pages: number;
+  /** Width P of the input `pages` [S, P]. */
+  readonly pagesPerSequence: number;
+  readonly kvType: KvType;
+  /** Bytes of weights, and of the KV pool. */
+  readonly bytes: { readonly weights: number; readonly kv: number };
+  /** Frees what was loaded; the backend stays. More than once is no error. */
+  close(): void;
+}
+
+const DEFAULT_CTX = 4096;
+
+/**
+ * Loads a model for generation. Everything that can be refused is refused before a weight is read.
+ * @throws {RangeError} on a `ctx` beyond the model's, or when the memory does not suffice.
+ */
+export async function createRuntime(
+  model: OpenedModel,
+  backend: Backend,
+  options: RuntimeOptions = {},
+): Promise<Runtime> {
+  const { config, definition } = model;
+  const longest = config.max_position_embeddings;
+  const ctx = options.ctx ?? Math.min(longest, DEFAULT_CTX);
+  if (!Number.isInteger(ctx) || ctx < 1 || ctx > longest)
+    throw new RangeError(
+      `Cannot load ${JSON.stringify(model.name)} with a context of ${ctx}: wanted a whole number from 1 to ${longest}, for which it was trained`,
+    );
+  const kvType = options.kv ?? "f16";
+  const maxima = { T: 512, S: 8, R: 8, ...options.maxima };
+  const cacheTokens = options.cacheTokens ?? ctx;
+  checkTensors(model);
+  const sizes = { ctx, kv: kvType, cacheTokens, T: maxima.T, R: maxima.R };
+  const needed = memoryNeeded(config, weightShapes(model), sizes);
+  checkFits(model.name, config, needed, sizes, options.availableMemory ?? availableMemory());
+
+  const owned: Storage[] = [];
+  let executable: Executable | undefined;
+  const close = () => {
+    executable?.free();
+    for (const storage of owned.splice(0)) storage.free();
+  };
+  try {
+    const weights = await loadWeights(model, backend, options);
+    owned.push(...weights.values());
+    const table = backend.dense("f32", [ctx, config.head_dim], ropeTable(config.rope, config.head_dim, ctx));
+    owned.push(table);
+    const pages = pagesFor(cacheTokens);
+    const { num_hidden_layers: layers, num_key_value_heads, head_dim } = config;
+    const kv = backend.kv({ layers, num_key_value_heads, head_dim, pages, type: kvType });
+    owned.push(kv);
+    const program = fuse(recordGeneration(definition, config, ctx));
+    executable = backend.compile(program, maxima);
+    for (const { name } of program.params)
+      executable.bind(name!, name === ROPE_TABLE ? table : weights.get(name!)!);
+    executable.bind(KV, kv);
+    return {
+      config,
+      backend,
+      executable,
+      maxima,
+      ctx,
+      vocab_size: config.vocab_size,
+      pages,
+      pagesPerSequence: Math.ceil(ctx / PAGE),
+      kvType,
+      bytes: { weights: [...weights.values()].reduce((sum, w) => sum + w.bytes, 0), kv: kv.bytes },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
