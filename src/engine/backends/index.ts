@@ -1,0 +1,28 @@
+/** Choosing a backend: native when its addon loads, else WASM; or the one that is asked for. */
+import type { Backend } from "../backend.ts";
+import { NativeBackend } from "./native.ts";
+import { ReferenceBackend } from "./reference.ts";
+import { WasmBackend } from "./wasm.ts";
+
+export type BackendName = Backend["name"];
+
+export interface BackendOptions {
+  /** Default: `PITH_BACKEND`, else native, else wasm. */
+  readonly backend?: BackendName;
+  /** Default: `PITH_THREADS`, else the cores that the process may use. */
+  readonly threads?: number;
+  /** Instruction set of the native backend: "avx512", "avx2" or "scalar". Default: `PITH_KERNELS`, else the best. */
+  readonly kernels?: string;
+}
+
+const NAMES: readonly BackendName[] = ["native", "wasm", "reference"];
+
+export async function createBackend(options: BackendOptions = {}): Promise<Backend> {
+  const name = options.backend ?? process.env.PITH_BACKEND;
+  if (name !== undefined && !NAMES.includes(name as BackendName))
+    throw new TypeError(`Cannot use backend "${name}": wanted ${NAMES.join(", ")}`);
+  if (name === "reference") return new ReferenceBackend();
+  if (name === "wasm") return WasmBackend.create(options);
+  if (name === "native" || NativeBackend.available()) return new NativeBackend(options);
+  return WasmBackend.create(options);
+}
