@@ -1,0 +1,102 @@
+/**
+ * Every row of the op table on every backend, instruction set and weight type, against the float64 reference; and bit
+ * for bit against itself at other step lengths and thread counts.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Backend } from "./backend.ts";
+import { createBackend } from "./backends/index.ts";
+import { NativeBackend } from "./backends/native.ts";
+import { ReferenceBackend } from "./backends/reference.ts";
+import { CASES, type Case } from "./conformance/cases.ts";
+import { nmse, type Outcome, runCase, weightTypes } from "./conformance/run.ts";
+
+const reference = new ReferenceBackend();
+const native = NativeBackend.available() ? NativeBackend.available() && NativeBackend.kernels() : [];
+const BACKENDS = [
+  ...native.map((kernels) => ({
+    label: `native ${kernels}`,
+    options: { backend: "native", kernels, threads: 2 } as const,
+  })),
+  { label: "wasm", options: { backend: "wasm" } as const },
+];
+const LENGTHS = [0, 1, 3, 8, 17];
+
+const dims = (T: number) => ({ T, S: T > 0 ? 2 : 0, R: T });
+
+/** f32 arithmetic; int8 activations round at the same places as the reference, but a tie may fall to either side. */
+function limit(test: Case): number {
+  if (test.nmse) return test.nmse;
+  return "int8" in test.attrs && test.attrs.int8 ? 1e-6 : 1e-10;
+}
+
+/** Ops on R rows take their ids from R: run them with T = R. */
+describe.each(BACKENDS)("$label", ({ options }) => {
+  let backend: Backend;
+  beforeAll(async () => {
+    backend = await createBackend(options);
+  });
+  afterAll(() => backend.close());
+
+  test.each(CASES.map((c) => [`${c.op} ${c.label}`.trim(), c] as const))("%s", async (_label, c) => {
+    for (const type of weightTypes(c))
+      for (const T of LENGTHS) {
+        const found = await runCase(backend, c, type, dims(T), dims(20));
+        const wanted = await runCase(reference, c, type, dims(T));
+        for (const [name, values] of wanted.values) {
+          const error = nmse(found.values.get(name)!, values);
+          expect(
+            error,
+            `${c.op} ${c.label}, weights ${type}, T = ${T}, ${name}: normalised squared error`,
+          ).toBeLessThanOrEqual(limit(c));
+        }
+      }
+  });
+});
+
+describe.each(BACKENDS.filter((b) => b.options.backend === "native"))(
+  "$label, the same bits",
+  ({ options }) => {
+    const rowwise = CASES.filter((c) => c.rowwise && c.kv === undefined);
+    test.each(rowwise.map((c) => [`${c.op} ${c.label}`.trim(), c] as const))(
+      "%s at any step length",
+      async (_label, c) => {
+        const backend = await createBackend(options);
+        for (const type of weightTypes(c)) {
+          const whole = await runCase(backend, c, type, dims(17), dims(20));
+          for (const T of [1, 3, 8])
+            prefixEqual(
+              await runCase(backend, c, type, dims(T), dims(20)),
+              whole,
+              T,
+              `${c.op} ${c.label} ${type} T = ${T}`,
+            );
+        }
+        backend.close();
+      },
+    );
+
+    test.each(CASES.map((c) => [`${c.op} ${c.label}`.trim(), c] as const))(
+      "%s at any number of threads",
+      async (_label, c) => {
+        const type = weightTypes(c).at(-2) ?? weightTypes(c)[0]!;
+        let first: Outcome | undefined;
+        for (const threads of [1, 2, 3]) {
+          const backend = await createBackend({ ...options, threads });
+          const outcome = await runCase(backend, c, type, dims(17));
+          backend.close();
+          first ??= outcome;
+          for (const [name, values] of first.values)
+            expect(outcome.values.get(name), `${c.op} ${name} with ${threads} threads`).toEqual(values);
+        }
+      },
+    );
+  },
+);
+
+/** The first T rows of `whole` are those of `part`, bit for bit (values of operands depend on index alone). */
+function prefixEqual(part: Outcome, whole: Outcome, T: number, what: string): void {
+  for (const [name, values] of part.values) {
+    const cols = whole.cols.get(name)!;
+    expect(values, what).toEqual(whole.values.get(name)!.slice(0, T * cols));
+  }
+}

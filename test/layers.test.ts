@@ -1,0 +1,53 @@
+/** Imports point one way: engine <- formats, tokenizer <- models <- { generate, train, quantize, evaluate } <- cli. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { expect, test } from "vitest";
+
+const SRC = resolve(import.meta.dirname, "../src");
+
+/** What each folder may import, besides itself. `index.ts` of the package may import everything. */
+const MAY: Record<string, readonly string[]> = {
+  engine: [],
+  formats: ["engine"],
+  tokenizer: ["engine", "formats"],
+  models: ["engine", "formats", "tokenizer"],
+  generate: ["engine", "formats", "tokenizer", "models"],
+  train: ["engine", "formats", "tokenizer", "models"],
+  cli: ["engine", "formats", "tokenizer", "models", "generate", "train", "index.ts"],
+};
+/** Exceptions, each with its reason. */
+const ALSO: Record<string, string> = {};
+
+const files = (readdirSync(SRC, { recursive: true }) as string[]).filter((f) => f.endsWith(".ts"));
+
+test("imports point one way", () => {
+  const wrong: string[] = [];
+  for (const file of files) {
+    const folder = file.split("/")[0]!;
+    if (file === "index.ts") continue;
+    const own = MAY[folder];
+    expect(own, `src/${folder} is not in the list of layers`).toBeDefined();
+    const text = readFileSync(join(SRC, file), "utf8");
+    for (const [, path] of text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)) {
+      const target = relative(SRC, resolve(SRC, dirname(file), path!));
+      const to = target.split("/")[0]!;
+      // A test may use what the layer below it is tested with.
+      const allowed = to === folder || own!.includes(to) || ALSO[`${file} -> ${to}`] !== undefined;
+      if (!allowed) wrong.push(`${file} imports ${target}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+test("no file is over 600 lines", () => {
+  const root = resolve(import.meta.dirname, "..");
+  const all = ["src", "kernels", "test", "bench", "scripts"].flatMap((dir) =>
+    (readdirSync(join(root, dir), { recursive: true }) as string[])
+      .filter((f) => /\.(ts|mjs|cc|h|c)$/.test(f) && !f.includes("node_modules"))
+      .map((f) => join(dir, f)),
+  );
+  const long = all
+    .map((f) => [f, readFileSync(join(root, f), "utf8").split("\n").length] as const)
+    .filter(([, n]) => n > 600);
+  expect(long).toEqual([]);
+});
