@@ -2,15 +2,13 @@
 // tokens of greedy decoding.
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import type { Backend } from "../src/engine/backend.ts";
-import { ReferenceBackend } from "../src/engine/backends/reference.ts";
 import { createRuntime, openModel } from "../src/models/index.ts";
+import { backends } from "./helpers/backends.ts";
 import { sharedData } from "./helpers/shared-data.ts";
 import { argmax, step } from "./helpers/step.ts";
 
 const folder = sharedData("stories260K");
 const json = (file: string) => JSON.parse(readFileSync(`${folder}/${file}`, "utf8"));
-const backends: [string, () => Backend][] = [["reference", () => new ReferenceBackend()]];
 
 describe.skipIf(!folder)("stories260K (../shared/data is absent: skipped)", () => {
   test.each(backends)("logits and greedy ids, %s", async (_, make) => {
