@@ -1,0 +1,80 @@
+// The protocol between the driver and an engine's process: one question at a time over Node's IPC channel.
+// An engine answers `load`, `decode`, `prefill`, `batch`, each with a number; between questions it must be idle.
+import { performance } from "node:perf_hooks";
+
+/**
+ * @typedef {object} Engine
+ * @property {(o: { file: string, threads: number, ctx: number, sequences: number }) => Promise<unknown>} load
+ * @property {(ids: number[], tokens: number) => AsyncIterable<number>} generate greedy, past any end token
+ * @property {() => Promise<Record<string, unknown>>} about what the engine says of itself
+ */
+
+/**
+ * Token ids that no cache of prefixes has seen, from the middle of any vocabulary used here.
+ * @param {number} count @param {number} seed
+ */
+export function promptIds(count, seed) {
+  let x = (Math.imul(seed + 1, 0x9e3779b1) ^ 0x2545f491) >>> 0;
+  return Array.from({ length: count }, () => {
+    x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
+    return 300 + ((x >>> 8) % 40000);
+  });
+}
+
+let seed = Math.floor(performance.now() * 1e3) + process.pid;
+
+/**
+ * When each token came, in ms; one more than `tokens`, since the first ends the prompt.
+ * @param {Engine} engine @param {number} past @param {number} tokens
+ */
+async function times(engine, past, tokens) {
+  /** @type {number[]} */
+  const at = [];
+  for await (const _ of engine.generate(promptIds(past, seed++), tokens + 1)) at.push(performance.now());
+  if (at.length !== tokens + 1)
+    throw new Error(`Cannot time decoding: ${at.length} tokens came, wanted ${tokens + 1}`);
+  return at;
+}
+
+/** Answer the driver until it closes the channel. @param {Engine} engine */
+export function answer(engine) {
+  /** @type {Record<string, (args: any) => Promise<unknown>>} */
+  const verbs = {
+    load: async (args) => {
+      const start = performance.now();
+      await engine.load(args);
+      return performance.now() - start;
+    },
+    about: () => engine.about(),
+    /** ms a token, after `past` tokens. */
+    decode: async ({ past, tokens }) => {
+      const at = await times(engine, past, tokens);
+      return (at[tokens] - at[0]) / tokens;
+    },
+    /** ms a token of a prompt, from its ids to the first token after it. */
+    prefill: async ({ tokens }) => {
+      const start = performance.now();
+      return ((await times(engine, tokens, 0))[0] - start) / tokens;
+    },
+    /** ms a token of any sequence, once every sequence has its first. */
+    batch: async ({ sequences, past, tokens }) => {
+      const all = await Promise.all(Array.from({ length: sequences }, () => times(engine, past, tokens)));
+      const start = Math.max(...all.map((at) => at[0]));
+      const later = all.flat().filter((t) => t > start);
+      return (Math.max(...later) - start) / later.length;
+    },
+    usage: async () => {
+      const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+      return { cpuMs: (userCPUTime + systemCPUTime) / 1e3, peakRssMib: maxRSS / 1024 };
+    },
+  };
+  process.on("message", async (/** @type {{ verb: string, args: unknown }} */ { verb, args }) => {
+    try {
+      process.send?.({ value: await verbs[verb](args) });
+    } catch (error) {
+      process.send?.({ error: error instanceof Error ? error.message : String(error) });
+    }
+  });
+  process.on("disconnect", () => process.exit(0));
+  process.send?.({ value: "ready" });
+}

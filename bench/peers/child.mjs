@@ -1,0 +1,58 @@
+// node-llama-cpp as one engine of the comparison: its own process, its own package folder.
+import { getLlama, LlamaLogLevel } from "node-llama-cpp";
+import { answer } from "../child.mjs";
+
+// Started at once, so that a cold start counts what a program that imports the package would wait for.
+const llama = await getLlama({
+  gpu: false,
+  build: "never",
+  skipDownload: true,
+  progressLogs: false,
+  logLevel: LlamaLogLevel.error,
+  maxThreads: 0,
+});
+/** @type {import("node-llama-cpp").LlamaModel} */
+let model;
+/** @type {import("node-llama-cpp").LlamaContext} */
+let context;
+/** @type {import("node-llama-cpp").LlamaContextSequence[]} */
+const idle = [];
+
+answer({
+  async load({ file, threads, ctx, sequences }) {
+    model ??= await llama.loadModel({ modelPath: file });
+    idle.length = 0;
+    await context?.dispose();
+    context = await model.createContext({
+      contextSize: ctx,
+      sequences,
+      batchSize: Math.min(ctx, 512),
+      threads,
+      ignoreMemorySafetyChecks: true,
+    });
+    for (let i = 0; i < sequences; i++) idle.push(context.getSequence());
+  },
+  async *generate(ids, tokens) {
+    const sequence = idle.pop();
+    if (!sequence) throw new Error("Cannot generate: no sequence is free");
+    try {
+      await sequence.clearHistory();
+      let count = 0;
+      const stream = sequence.evaluate(/** @type {any} */ (ids), {
+        yieldEogToken: true,
+        contextShift: { strategy: "eraseBeginning" },
+      });
+      for await (const id of stream) {
+        yield id;
+        if (++count === tokens) break;
+      }
+    } finally {
+      idle.push(sequence);
+    }
+  },
+  about: async () => ({
+    engine: "node-llama-cpp",
+    release: llama.llamaCppRelease.release,
+    threads: context.currentThreads,
+  }),
+});
