@@ -8,6 +8,7 @@
 #pragma once
 
 #define PITH_INLINE static inline __attribute__((always_inline))
+#define PITH_LAMBDA __attribute__((always_inline))
 
 // --- Pieces and operators ---------------------------------------------------------------------------------------------
 
@@ -51,12 +52,27 @@ PITH_BINARY(/)
 PITH_BINARY(&)
 PITH_BINARY(|)
 PITH_BINARY(^)
-PITH_BINARY(<)
-PITH_BINARY(>)
-PITH_BINARY(<=)
-PITH_BINARY(>=)
-PITH_BINARY(==)
 #undef PITH_BINARY
+template <class T>
+struct Mask {
+  typedef PI type;
+};
+template <class H>
+struct Mask<Pair<H>> {
+  typedef Pair<typename Mask<H>::type> type;
+};
+// The cast is for clang, whose masks on wasm32 are vectors of long.
+#define PITH_COMPARE(op)                                                                 \
+  template <class H>                                                                     \
+  PITH_INLINE Pair<typename Mask<H>::type> operator op(Pair<H> a, Pair<H> b) {           \
+    return {(typename Mask<H>::type)(a.lo op b.lo), (typename Mask<H>::type)(a.hi op b.hi)}; \
+  }
+PITH_COMPARE(<)
+PITH_COMPARE(>)
+PITH_COMPARE(<=)
+PITH_COMPARE(>=)
+PITH_COMPARE(==)
+#undef PITH_COMPARE
 template <class H>
 PITH_INLINE Pair<H> operator~(Pair<H> a) {
   return {~a.lo, ~a.hi};

@@ -1,0 +1,108 @@
+// Elementwise kernels: one or two inputs, every element on its own. Work is split by elements, in whole vectors.
+#pragma once
+#include "vmath.h"
+
+PITH_INLINE float* data(const Node& node, int i) { return (float*)node.t[i]->data; }
+PITH_INLINE const int32_t* ids(const Node& node, int i) { return (const int32_t*)node.t[i]->data; }
+PITH_INLINE int64_t size(const Node& node, int i) { return node.t[i]->rows * node.t[i]->cols; }
+
+// y[i] = f(x[i]) for n elements.
+template <class F>
+PITH_INLINE void map(float* y, const float* x, int64_t n, F f) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(y + i, f(load(x + i)));
+  if (i < n) store_n(y + i, f(load_n(x + i, n - i)), n - i);
+}
+// y[i] = f(a[i], b[i])
+template <class F>
+PITH_INLINE void map(float* y, const float* a, const float* b, int64_t n, F f) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(y + i, f(load(a + i), load(b + i)));
+  if (i < n) store_n(y + i, f(load_n(a + i, n - i), load_n(b + i, n - i)), n - i);
+}
+
+constexpr int64_t GRAIN = 256;  // elements: below this a second thread is not worth its cache line
+
+// [y], [x]
+template <class F>
+PITH_INLINE void unary(const Run& run, const Node& node, int thread, F f) {
+  int64_t begin, end;
+  share(size(node, 0), GRAIN, run.threads, thread, &begin, &end);
+  map(data(node, 0) + begin, data(node, 1) + begin, end - begin, f);
+}
+
+// [y], [a, b]; ints: broadcast. 0: b is like a; 1: b is a row [cols]; 2: b is a column [rows, 1].
+template <class F>
+PITH_INLINE void binary(const Run& run, const Node& node, int thread, F f) {
+  float* y = data(node, 0);
+  const float *a = data(node, 1), *b = data(node, 2);
+  int64_t cols = node.t[0]->cols, begin, end;
+  share(size(node, 0), GRAIN, run.threads, thread, &begin, &end);
+  int broadcast = node.i[0];
+  if (broadcast == 0) return map(y + begin, a + begin, b + begin, end - begin, f);
+  for (int64_t i = begin; i < end;) {
+    int64_t row = i / cols, col = i - row * cols;
+    int64_t n = cols - col < end - i ? cols - col : end - i;
+    if (broadcast == 1) {
+      map(y + i, a + i, b + col, n, f);
+    } else {
+      V s = splat(b[row]);
+      map(y + i, a + i, n, [=](V x) PITH_LAMBDA { return f(x, s); });
+    }
+    i += n;
+  }
+}
+
+#define PITH_UNARY(name, expression)                              \
+  static void name(const Run& run, const Node& node, int thread) { \
+    unary(run, node, thread, [](V x) PITH_LAMBDA { return expression; }); \
+  }
+PITH_UNARY(neg, -x)
+PITH_UNARY(exp, exp(x))
+PITH_UNARY(log, log(x))
+PITH_UNARY(sqrt, sqrt(x))
+PITH_UNARY(rsqrt, splat(1.0f) / sqrt(x))
+PITH_UNARY(tanh, tanh(x))
+PITH_UNARY(sigmoid, sigmoid(x))
+PITH_UNARY(abs, floats(bits(x) & splat_int(INT32_MAX)))
+PITH_UNARY(step, floats((x > zero()) & bits(splat(1.0f))))
+PITH_UNARY(silu, silu(x))
+PITH_UNARY(gelu, gelu(x))
+#undef PITH_UNARY
+
+// floats: c
+static void scale(const Run& run, const Node& node, int thread) {
+  V c = splat(node.f[0]);
+  unary(run, node, thread, [=](V x) PITH_LAMBDA { return x * c; });
+}
+static void shift(const Run& run, const Node& node, int thread) {
+  V c = splat(node.f[0]);
+  unary(run, node, thread, [=](V x) PITH_LAMBDA { return x + c; });
+}
+
+#define PITH_BINARY(name, expression)                             \
+  static void name(const Run& run, const Node& node, int thread) { \
+    binary(run, node, thread, [](V a, V b) PITH_LAMBDA { return expression; }); \
+  }
+PITH_BINARY(add, a + b)
+PITH_BINARY(sub, a - b)
+PITH_BINARY(mul, a * b)
+PITH_BINARY(div, a / b)
+// NaN if either is: a NaN compares false both ways and a + b keeps it.
+PITH_BINARY(maximum, select(a > b, a, select(b >= a, b, a + b)))
+#undef PITH_BINARY
+
+// [y], [gate, up]: silu(gate) * up
+static void swiglu(const Run& run, const Node& node, int thread) {
+  int64_t begin, end;
+  share(size(node, 0), GRAIN, run.threads, thread, &begin, &end);
+  map(data(node, 0) + begin, data(node, 1) + begin, data(node, 2) + begin, end - begin,
+      [](V gate, V up) PITH_LAMBDA { return silu(gate) * up; });
+}
+
+#define PITH_ELEMENTWISE                                                                                             \
+  {"neg", neg, nullptr}, {"exp", exp, nullptr}, {"log", log, nullptr}, {"sqrt", sqrt, nullptr},                      \
+      {"rsqrt", rsqrt, nullptr}, {"tanh", tanh, nullptr}, {"sigmoid", sigmoid, nullptr}, {"abs", abs, nullptr},      \
+      {"step", step, nullptr}, {"silu", silu, nullptr}, {"gelu", gelu, nullptr}, {"scale", scale, nullptr},          \
+      {"shift", shift, nullptr}, {"add", add, nullptr}, {"sub", sub, nullptr}, {"mul", mul, nullptr},                \
+      {"div", div, nullptr}, {"maximum", maximum, nullptr}, {"swiglu", swiglu, nullptr}
