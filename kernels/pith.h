@@ -22,8 +22,8 @@ struct Tensor {
   uint8_t* data;
   int32_t type;
   int32_t packed;
-  int32_t sym;        // 0: fixed, 1: T, 2: S, 3: R (first dimension)
-  int32_t d[3];       // dimensions, outermost first, missing ones in front are 1; d[0] of a symbolic one is set per run
+  int32_t sym;        // 0: fixed, 1: T, 2: S, 3: R (the outermost dimension it has, set per run)
+  int32_t d[3];       // dimensions, outermost first, missing ones in front are 1: a [T] is 1, 1, T
   int64_t rows, cols;
 };
 

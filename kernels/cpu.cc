@@ -1,0 +1,94 @@
+// See cpu.h. A feature counts only when the operating system saves its registers (XGETBV).
+#include "cpu.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace pith {
+
+namespace {
+
+struct Found {
+  const char* names[32];
+  const Isa* sets[4];
+  int nsets;
+};
+
+#if defined(__x86_64__)
+
+struct Leaf {
+  unsigned a, b, c, d;
+};
+
+Leaf leaf(unsigned n, unsigned sub) {
+  Leaf l = {0, 0, 0, 0};
+  __get_cpuid_count(n, sub, &l.a, &l.b, &l.c, &l.d);
+  return l;
+}
+
+uint64_t saved_registers(const Leaf& one) {
+  if (!(one.c >> 27 & 1)) return 0;   // OSXSAVE
+  unsigned low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return uint64_t(high) << 32 | low;
+}
+
+Found find() {
+  Found f = {};
+  Leaf one = leaf(1, 0), seven = leaf(7, 0), more = leaf(7, 1);
+  uint64_t saved = saved_registers(one);
+  bool ymm = (saved & 0x6) == 0x6, zmm = (saved & 0xe6) == 0xe6;
+  int n = 0;
+  auto has = [&](const char* name, bool there) {
+    if (there) f.names[n++] = name;
+    return there;
+  };
+  bool avx2 = has("avx2", ymm && (seven.b >> 5 & 1));
+  avx2 &= has("fma", ymm && (one.c >> 12 & 1));
+  avx2 &= has("f16c", ymm && (one.c >> 29 & 1));
+  bool avx512 = has("avx512f", zmm && (seven.b >> 16 & 1));
+  avx512 &= has("avx512dq", zmm && (seven.b >> 17 & 1));
+  avx512 &= has("avx512bw", zmm && (seven.b >> 30 & 1));
+  avx512 &= has("avx512vl", zmm && (seven.b >> 31 & 1));
+  avx512 &= has("avx512vnni", zmm && (seven.c >> 11 & 1));
+  has("avx512bf16", zmm && (more.a >> 5 & 1));
+  has("avxvnni", ymm && (more.a >> 4 & 1));
+#if defined(PITH_HAVE_AVX512)
+  if (avx2 && avx512) f.sets[f.nsets++] = &isa_avx512;
+#endif
+#if defined(PITH_HAVE_AVX2)
+  if (avx2) f.sets[f.nsets++] = &isa_avx2;
+#endif
+  f.sets[f.nsets++] = &isa_scalar;
+  return f;
+}
+
+#else
+
+Found find() {
+  Found f = {};
+#if defined(__aarch64__)
+  f.names[0] = "neon";
+#endif
+  f.sets[f.nsets++] = &isa_scalar;
+  return f;
+}
+
+#endif
+
+const Found& found() {
+  static const Found f = find();
+  return f;
+}
+
+}  // namespace
+
+const Isa* const* isas(int* count) {
+  *count = found().nsets;
+  return found().sets;
+}
+
+const char* const* cpu_features() { return found().names; }
+
+}  // namespace pith

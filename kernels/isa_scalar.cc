@@ -1,0 +1,3 @@
+// The instruction set that every processor has: plain C++, vectorized as far as the compiler's baseline goes.
+#define PITH_ISA scalar
+#include "isa.h"

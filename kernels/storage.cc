@@ -1,0 +1,232 @@
+// Storage as JavaScript sees it: dense memory, packed weights (filled from bytes or loaded from a file) and KV pages.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "args.h"
+
+namespace pith {
+
+const napi_type_tag HANDLE_TAG = {0x9d1f6a0c52e84b37, 0x8a4be27f0c6d1935};
+
+void handle_release(Handle* handle) {
+  if (--handle->refs > 0) return;
+  if (handle->kind == EXECUTABLE) return executable_destroy(handle);
+  region_free(&static_cast<Storage*>(handle)->region);
+  ::free(handle);
+}
+
+static void finalize(napi_env env, void* data, void*) {
+  Handle* handle = static_cast<Handle*>(data);
+  int64_t ignored;
+  if (handle->kind == STORAGE) {
+    Storage* storage = static_cast<Storage*>(handle);
+    if (!handle->freed) napi_adjust_external_memory(env, -int64_t(storage->region.bytes), &ignored);
+  }
+  handle_release(handle);
+}
+
+// Takes over one reference.
+napi_value handle_make(napi_env env, Handle* handle) {
+  napi_value v = nullptr;
+  if (napi_create_external(env, handle, finalize, nullptr, &v) != napi_ok) {
+    handle_release(handle);
+    return fail(env, "Cannot make a handle");
+  }
+  napi_type_tag_object(env, v, &HANDLE_TAG);
+  return v;
+}
+
+void storage_unuse(Storage* storage) {
+  if (--storage->users == 0 && storage->freed) region_free(&storage->region);
+  handle_release(storage);
+}
+
+void storage_free(Storage* storage) {
+  if (storage->freed) return;
+  storage->freed = true;
+  if (storage->load) load_cancel(storage->load);
+  if (storage->users == 0) region_free(&storage->region);
+}
+
+static napi_value make(napi_env env, const char* what, int64_t bytes, Storage fields) {
+  Storage* storage = static_cast<Storage*>(malloc(sizeof(Storage)));
+  if (!storage || !region_alloc(&fields.region, size_t(bytes))) {
+    ::free(storage);
+    return fail(env, "Cannot allocate %s: %lld bytes wanted", what, static_cast<long long>(bytes));
+  }
+  fields.kind = STORAGE;
+  fields.refs = 1;
+  fields.freed = false;
+  fields.users = 0;
+  fields.load = nullptr;
+  memcpy(static_cast<void*>(storage), &fields, sizeof fields);
+  int64_t ignored;
+  napi_adjust_external_memory(env, bytes, &ignored);
+  return handle_make(env, storage);
+}
+
+// dense(type, bytes)
+napi_value js_dense(napi_env env, napi_callback_info info) {
+  Args a(env, info, 2);
+  Storage s = {};
+  s.type = a.int32(0, 0);
+  int64_t bytes = a.size(1);
+  if (a.good && s.type != F32 && s.type != I32) a.bad(0, "the number of f32 or i32");
+  if (!a.good) return nullptr;
+  return make(env, "dense memory", bytes, s);
+}
+
+// weight(type, rows, cols)
+napi_value js_weight(napi_env env, napi_callback_info info) {
+  Args a(env, info, 3);
+  Storage s = {};
+  s.type = a.int32(0, 0);
+  s.rows = a.integer(1, 0, INT32_MAX);
+  s.cols = a.integer(2, 0, INT32_MAX);
+  s.packed = 1;
+  if (a.good && s.type > Q4_0) a.bad(0, "the number of a weight type");
+  if (a.good && (s.type == Q8_0 || s.type == Q4_0) && s.cols % BLOCK) a.bad(2, "a multiple of 32");
+  if (!a.good) return nullptr;
+  return make(env, "a weight", int64_t(packed_bytes(Type(s.type), s.rows, s.cols)), s);
+}
+
+// kv(type, bytes)
+napi_value js_kv(napi_env env, napi_callback_info info) {
+  Args a(env, info, 2);
+  Storage s = {};
+  s.type = a.int32(0, 0);
+  int64_t bytes = a.size(1);
+  if (a.good && s.type != KV_F32 && s.type != KV_F16) a.bad(0, "the number of a KV type");
+  if (!a.good) return nullptr;
+  return make(env, "KV pages", bytes, s);
+}
+
+// free(handle): more than once is fine.
+napi_value js_free(napi_env env, napi_callback_info info) {
+  Args a(env, info, 1);
+  if (!a.good) return nullptr;
+  bool ours = false;
+  void* p = nullptr;
+  napi_valuetype type;
+  napi_typeof(env, a.v[0], &type);
+  if (type == napi_external) napi_check_object_type_tag(env, a.v[0], &HANDLE_TAG, &ours);
+  if (!ours) return a.bad(0, "a handle"), nullptr;
+  napi_get_value_external(env, a.v[0], &p);
+  Handle* handle = static_cast<Handle*>(p);
+  if (handle->kind == EXECUTABLE) return executable_free(handle), nullptr;
+  Storage* storage = static_cast<Storage*>(handle);
+  int64_t ignored;
+  if (!storage->freed) napi_adjust_external_memory(env, -int64_t(storage->region.bytes), &ignored);
+  storage_free(storage);
+  return nullptr;
+}
+
+static napi_value copy(napi_env env, napi_callback_info info, bool in) {
+  Args a(env, info, 3);
+  Storage* s = a.storage(0);
+  Bytes b = a.typed(1);
+  int64_t at = a.size(2);
+  if (!a.good) return nullptr;
+  if (uint64_t(at) > s->region.bytes || b.bytes > s->region.bytes - uint64_t(at))
+    return fail(env, "Cannot %s storage: bytes %lld to %lld, but it has %zu", in ? "write" : "read",
+                static_cast<long long>(at), static_cast<long long>(at + int64_t(b.bytes)), s->region.bytes);
+  if (b.bytes == 0) return nullptr;
+  if (in)
+    memcpy(s->region.data + at, b.data, b.bytes);
+  else
+    memcpy(b.data, s->region.data + at, b.bytes);
+  return nullptr;
+}
+
+// write(storage, array, at): copies the array to byte `at`.
+napi_value js_write(napi_env env, napi_callback_info info) { return copy(env, info, true); }
+// read(storage, array, at): fills the array.
+napi_value js_read(napi_env env, napi_callback_info info) { return copy(env, info, false); }
+
+static bool check_heads(Args& a, const Storage& s, int32_t heads) {
+  if (heads && s.rows % (2 * int64_t(heads))) {
+    fail(a.env, "Cannot fill a weight: %lld rows in %d heads, wanted an even number for each",
+         static_cast<long long>(s.rows), heads);
+    a.good = false;
+  }
+  return a.good;
+}
+
+// fill(weight, row, rows, bytes, heads): rows as they lie in a file.
+napi_value js_fill(napi_env env, napi_callback_info info) {
+  Args a(env, info, 5);
+  Storage* s = a.storage(0);
+  int64_t row = a.size(1), rows = a.size(2);
+  Bytes b = a.typed(3);
+  int32_t heads = a.int32(4, 0);
+  if (!a.good) return nullptr;
+  if (!s->packed) return a.bad(0, "a weight"), nullptr;
+  if (!check_heads(a, *s, heads)) return nullptr;
+  if (row > s->rows || rows > s->rows - row)
+    return fail(env, "Cannot fill a weight: rows %lld to %lld, but it has %lld", static_cast<long long>(row),
+                static_cast<long long>(row + rows), static_cast<long long>(s->rows));
+  size_t wanted = size_t(rows) * row_bytes(Type(s->type), s->cols);
+  if (b.bytes != wanted) return fail(env, "Cannot fill a weight: found %zu bytes, wanted %zu", b.bytes, wanted);
+  pack_rows(s->region.data, Type(s->type), s->rows, s->cols, row, rows, b.data, heads);
+  return nullptr;
+}
+
+// A load, its promise and its path in one piece.
+struct Loading : Settle, Load {
+  Storage* storage;
+  char text[4096];
+};
+
+static void loaded(Load* load) { promise_finished(static_cast<Loading*>(load)); }
+
+// Resolves to [error, end]: see Load.
+static void settle_load(Settle* settle, napi_env js) {
+  Loading* l = static_cast<Loading*>(settle);
+  if (js) {
+    napi_value answer = nullptr;
+    napi_create_array_with_length(js, 2, &answer);
+    napi_set_element(js, answer, 0, number(js, l->error));
+    napi_set_element(js, answer, 1, number(js, double(l->end)));
+    napi_resolve_deferred(js, l->deferred, answer);
+  }
+  l->storage->load = nullptr;
+  storage_unuse(l->storage);
+  ::free(l);
+}
+
+// load(weight, path, offset, heads, threads): all rows. A promise of [error, end].
+napi_value js_load(napi_env env, napi_callback_info info) {
+  Args a(env, info, 5);
+  Storage* s = a.storage(0);
+  int64_t offset = a.size(2);
+  int32_t heads = a.int32(3, 0);
+  int32_t threads = int32_t(a.integer(4, 1, MAX_THREADS));
+  if (!a.good) return nullptr;
+  if (!s->packed || s->load) return a.bad(0, "a weight that is not loading"), nullptr;
+  if (!check_heads(a, *s, heads)) return nullptr;
+  Loading* l = static_cast<Loading*>(calloc(1, sizeof(Loading)));
+  if (!l) return fail(env, "Cannot load a weight: %zu bytes wanted", sizeof(Loading));
+  a.text(1, l->text, sizeof l->text);
+  if (!a.good) return ::free(l), nullptr;
+  l->storage = s;
+  l->path = l->text;
+  l->offset = offset;
+  l->dst = s->region.data;
+  l->type = Type(s->type);
+  l->rows = s->rows;
+  l->cols = s->cols;
+  l->heads = heads;
+  l->done = loaded;
+  napi_value promise = promise_open(a.data(), l, settle_load);
+  s->load = l;
+  s->users++;
+  s->refs++;
+  if (!load_start(l, threads)) {
+    l->error = EAGAIN;
+    promise_finished(l);
+  }
+  return promise;
+}
+
+}  // namespace pith
