@@ -59,6 +59,15 @@ export function recordGradients(definition: Definition, config: Config, ctx: num
   );
 }
 
+/** Output `loss` [1] = Σ over targets, without gradients. */
+function recordLoss(definition: Definition, config: Config, ctx: number): Program {
+  return record((g) => {
+    const m = plainModule(g, definition, config);
+    const logits = forward(definition, m, declareBatch(g, config, ctx, false));
+    return { loss: sum_rows(cross_entropy(logits, g.input("targets", "i32", ["R"]))) };
+  });
+}
+
 function recordNorm(shapes: readonly Parameter[]): Program {
   return record((g) => {
     let total: Tensor | undefined;
@@ -104,6 +113,10 @@ export class TrainStep {
   private readonly grad: Executable;
   private readonly norm: Executable;
   private readonly update: Executable;
+  private readonly definition: Definition;
+  private readonly config: Config;
+  private readonly ctx: number;
+  private forward: Executable | undefined;
   private steps = 0;
 
   /**
@@ -118,6 +131,9 @@ export class TrainStep {
     size: { ctx: number; tokens: number; sequences: number },
   ) {
     this.backend = backend;
+    this.definition = definition;
+    this.config = config;
+    this.ctx = size.ctx;
     this.shapes = parameters(definition, config);
     this.maxima = { T: size.tokens, S: size.sequences, R: size.tokens };
     for (const [name, shape] of this.shapes) {
@@ -180,6 +196,16 @@ export class TrainStep {
     return { loss: loss / tokens, grad_norm, tokens };
   }
 
+  /** Loss of a batch, without learning from it. */
+  async evaluate(batch: TrainBatch): Promise<Omit<StepResult, "grad_norm">> {
+    this.forward ??= this.ready(recordLoss(this.definition, this.config, this.ctx), this.maxima);
+    const sum = new Float32Array(1);
+    await this.forward.run(dims(batch), inputs(batch));
+    this.forward.read("loss", sum);
+    const tokens = batch.targets.filter((target) => target >= 0).length;
+    return { loss: sum[0]! / tokens, tokens };
+  }
+
   /** A parameter's values now, row-major. */
   parameter(name: string): Float32Array {
     const storage = this.storages.get(name);
@@ -197,7 +223,7 @@ export class TrainStep {
   }
 
   close(): void {
-    for (const executable of [this.grad, this.norm, this.update]) executable.free();
+    for (const executable of [this.grad, this.norm, this.update, this.forward]) executable?.free();
     for (const storage of this.storages.values()) storage.free();
   }
 }
