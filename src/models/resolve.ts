@@ -1,9 +1,10 @@
 // Finding a model: a folder, a GGUF file, or a hub name that is already in Hugging Face's cache. Nothing is
-// downloaded and no file is opened here beyond a look at names.
+// downloaded; of a file only the first bytes are read.
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
+import { openFile, sniff } from "../formats/index.ts";
 
 /** Where a model lies: a folder in Hugging Face's layout, or one GGUF file. */
 export interface ResolvedModel {
@@ -12,7 +13,7 @@ export interface ResolvedModel {
 }
 
 /**
- * @param nameOrPath a folder, a `.gguf` file, or `owner/name` as the hub knows it
+ * @param nameOrPath a folder, a GGUF file, or `owner/name` as the hub knows it
  * @throws {Error} when nothing of that name is there, or what is there is no model; says what was looked for.
  */
 export async function resolveModel(
@@ -26,7 +27,7 @@ export async function resolveModel(
   const inCache = hubFolder(hub, nameOrPath);
   if (!inCache)
     throw new Error(
-      `Cannot open model ${JSON.stringify(nameOrPath)}: found no such file or folder, wanted a folder, a .gguf file or a hub name like owner/name`,
+      `Cannot open model ${JSON.stringify(nameOrPath)}: found no such file or folder, wanted a folder, a GGUF file or a hub name like owner/name`,
     );
   const snapshot = await snapshotOf(inCache);
   if (!snapshot)
@@ -36,22 +37,23 @@ export async function resolveModel(
   return inFolder(snapshot);
 }
 
-function asFile(path: string): ResolvedModel {
-  if (path.endsWith(".gguf")) return { kind: "gguf", path };
-  const hint = /\.(safetensors|json)$/.test(path)
-    ? "; give the folder that it lies in"
-    : PICKLE.test(path)
-      ? `; ${PICKLE_HINT}`
-      : "";
+/** A file is what its first bytes say, whatever its name. */
+async function asFile(path: string): Promise<ResolvedModel> {
+  const source = await openFile(path);
+  try {
+    if ((await sniff(source)) === "gguf") return { kind: "gguf", path };
+  } finally {
+    await source.close();
+  }
   throw new TypeError(
-    `Cannot open model ${JSON.stringify(path)}: found a file named ${JSON.stringify(basename(path))}, wanted a folder or a .gguf file${hint}`,
+    `Cannot open model ${JSON.stringify(path)}: found a safetensors file, wanted a folder or a GGUF file; give the folder that it lies in`,
   );
 }
 
-/** Files that hold pickled objects: opening one can run any code. */
+/** Files that hold pickled objects. */
 const PICKLE = /\.(bin|pt|pth|ckpt|pkl)$/;
 const PICKLE_HINT =
-  "a pickle file can run code when it is opened; convert the weights to safetensors where you trust it";
+  "a pickle can run code when it is opened; convert the weights to safetensors where you trust it";
 
 async function inFolder(path: string): Promise<ResolvedModel> {
   const names = (await readdir(path)).sort();
