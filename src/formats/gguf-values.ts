@@ -1,5 +1,6 @@
 // GGUF metadata as values: what the reader gives, the writer takes, and the typed getters that models use.
 
+import { quote } from "./source.ts";
 import type { TensorInfo } from "./types.ts";
 
 /** A list of strings kept as UTF-8 bytes: a vocabulary opens in milliseconds and is decoded when asked. */
@@ -253,10 +254,9 @@ function mismatch(file: Metadata, key: string, found: GgufValue, wanted: string)
 }
 
 function brief(value: string | number | bigint | boolean): string {
-  const text = typeof value === "string" ? JSON.stringify(value) : String(value);
-  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
+  return typeof value === "string" ? quote(value) : String(value);
 }
 
 function cannotRead(file: Metadata, key: string): string {
-  return `Cannot read ${JSON.stringify(file.name)}: ${JSON.stringify(key)}`;
+  return `Cannot read ${JSON.stringify(file.name)}: ${quote(key)}`;
 }

@@ -17,7 +17,7 @@ import {
 } from "./gguf-values.ts";
 import { HeaderReader } from "./header-reader.ts";
 import { notA } from "./sniff.ts";
-import type { Source } from "./source.ts";
+import { quote, type Source } from "./source.ts";
 import { countElements, STORAGE_TYPES, storageBytes, storageTypeOfGgml } from "./storage.ts";
 import type { TensorInfo } from "./types.ts";
 
@@ -55,8 +55,8 @@ export async function readGguf(source: Source): Promise<GgufFile> {
   for (let i = 0; i < pairCount; i++) {
     const key = await reader.string(`key ${i}`, MAX_NAME_BYTES, true);
     if (key === "") throw reader.error(`key ${i}`, "empty", "a name");
-    if (metadata.has(key)) throw reader.error(`key ${i}`, `${JSON.stringify(key)} again`, "each key once");
-    metadata.set(key, await readValue(reader, JSON.stringify(key)));
+    if (metadata.has(key)) throw reader.error(`key ${i}`, `${quote(key)} again`, "each key once");
+    metadata.set(key, await readValue(reader, quote(key)));
   }
   const alignment = alignmentOf(reader, metadata.get("general.alignment"));
   const headers: TensorHeader[] = [];
@@ -64,7 +64,7 @@ export async function readGguf(source: Source): Promise<GgufFile> {
   for (let i = 0; i < tensorCount; i++) {
     const header = await readTensorHeader(reader, i);
     if (names.has(header.name)) {
-      throw reader.error(`name of tensor ${i}`, `${JSON.stringify(header.name)} again`, "each name once");
+      throw reader.error(`name of tensor ${i}`, `${quote(header.name)} again`, "each name once");
     }
     names.add(header.name);
     headers.push(header);
@@ -137,7 +137,7 @@ interface TensorHeader extends Pick<TensorInfo, "name" | "type" | "shape" | "byt
 
 async function readTensorHeader(reader: HeaderReader, i: number): Promise<TensorHeader> {
   const name = await reader.string(`name of tensor ${i}`, MAX_NAME_BYTES, true);
-  const what = `of tensor ${JSON.stringify(name)}`;
+  const what = `of tensor ${quote(name)}`;
   const dimCount = await reader.uint32(`number of dimensions ${what}`);
   if (dimCount > MAX_DIMS) {
     throw reader.error(`number of dimensions ${what}`, dimCount, `at most ${MAX_DIMS}`);
@@ -176,7 +176,7 @@ function placeTensors(
 ): Map<string, TensorInfo> {
   const tensors = new Map<string, TensorInfo>();
   for (const { name, type, shape, bytes, offset } of headers) {
-    const what = `of tensor ${JSON.stringify(name)}`;
+    const what = `of tensor ${quote(name)}`;
     if (offset % alignment !== 0) throw reader.error(`offset ${what}`, offset, `a multiple of ${alignment}`);
     const end = dataStart + offset + bytes;
     if (end > source.size) {
@@ -189,9 +189,9 @@ function placeTensors(
     if (tensor.bytes === 0) continue;
     if (last && tensor.offset < last.offset + last.bytes) {
       throw reader.error(
-        `offset of tensor ${JSON.stringify(tensor.name)}`,
+        `offset of tensor ${quote(tensor.name)}`,
         tensor.offset - dataStart,
-        `at least ${last.offset + last.bytes - dataStart}, where tensor ${JSON.stringify(last.name)} ends`,
+        `at least ${last.offset + last.bytes - dataStart}, where tensor ${quote(last.name)} ends`,
       );
     }
     last = tensor;

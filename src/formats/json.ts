@@ -1,6 +1,8 @@
 // A strict JSON reader for headers that strangers write. Unlike JSON.parse it refuses a key that occurs twice
 // (two readers could see two files), nests to a limit, and gives objects as Maps, so no key is special.
 
+import { printable, quote } from "./source.ts";
+
 export type Json = null | boolean | number | string | Json[] | Map<string, Json>;
 
 const MAX_DEPTH = 16;
@@ -20,7 +22,8 @@ export function parseJson(text: string, fileName: string): Json {
 export function describeJson(value: Json | undefined): string {
   if (value === undefined) return "missing";
   if (value instanceof Map) return "an object";
-  const text = JSON.stringify(Array.isArray(value) ? value.slice(0, 20) : value);
+  if (typeof value === "string") return quote(value);
+  const text = printable(JSON.stringify(Array.isArray(value) ? value.slice(0, 20) : value));
   return text.length > 80 ? `${text.slice(0, 80)}...` : text;
 }
 
@@ -69,7 +72,7 @@ class Parser {
     do {
       this.#skipSpace();
       const key = this.#string();
-      if (entries.has(key)) throw this.#error(`key ${JSON.stringify(key)} again`, "each key once");
+      if (entries.has(key)) throw this.#error(`key ${quote(key)} again`, "each key once");
       this.#expect(":");
       entries.set(key, this.value(depth + 1));
     } while (this.#take(","));
@@ -146,7 +149,7 @@ class Parser {
 
   #here(): string {
     return this.#at < this.#text.length
-      ? JSON.stringify(this.#text.slice(this.#at, this.#at + 16))
+      ? quote(this.#text.slice(this.#at, this.#at + 16))
       : "the end of the text";
   }
 

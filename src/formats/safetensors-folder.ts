@@ -4,7 +4,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describeJson as describe, parseJson } from "./json.ts";
 import { readSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { decodeText, openFile, type Source, wrongField as wrong } from "./source.ts";
+import { decodeText, openFile, quote, type Source, wrongField as wrong } from "./source.ts";
 import type { TensorInfo } from "./types.ts";
 
 const MAX_INDEX_BYTES = 100_000_000;
@@ -52,7 +52,7 @@ export async function readSafetensorsFolder(dir: string): Promise<SafetensorsFol
       const tensor = shards.get(shard)!.tensors.get(name);
       if (!tensor) {
         throw new SyntaxError(
-          `Cannot read ${JSON.stringify(join(dir, shard))}: tensor ${JSON.stringify(name)} is missing, which ${JSON.stringify(index)} places there`,
+          `Cannot read ${JSON.stringify(join(dir, shard))}: tensor ${quote(name)} is missing, which ${JSON.stringify(index)} places there`,
         );
       }
       tensors.set(name, tensor);
@@ -80,7 +80,7 @@ async function readWeightMap(path: string): Promise<Map<string, string>> {
       if (typeof shard !== "string" || !/^[^/\\\0]+\.safetensors$/.test(shard)) {
         throw wrong(
           source,
-          `shard of tensor ${JSON.stringify(name)}`,
+          `shard of tensor ${quote(name)}`,
           describe(shard),
           "a name like model-00001-of-00002.safetensors",
         );

@@ -8,7 +8,7 @@
 
 import { describeJson as describe, type Json, parseJson } from "./json.ts";
 import { notA } from "./sniff.ts";
-import { decodeText, type Source, wrongField as wrong } from "./source.ts";
+import { decodeText, quote, type Source, wrongField as wrong } from "./source.ts";
 import { countElements, storageBytes, storageTypeOfDtype } from "./storage.ts";
 import type { TensorInfo } from "./types.ts";
 
@@ -49,23 +49,18 @@ function readMetadata(source: Source, found: Json | undefined): Map<string, stri
   if (!(found instanceof Map)) throw wrong(source, `"__metadata__"`, describe(found), "an object of strings");
   for (const [key, value] of found) {
     if (typeof value !== "string") {
-      throw wrong(source, `${JSON.stringify(key)} in "__metadata__"`, describe(value), "a string");
+      throw wrong(source, `${quote(key)} in "__metadata__"`, describe(value), "a string");
     }
   }
   return found as Map<string, string>;
 }
 
 function readTensorEntry(source: Source, name: string, entry: Json, dataStart: number): TensorInfo {
-  const what = `of tensor ${JSON.stringify(name)}`;
+  const what = `of tensor ${quote(name)}`;
   if (!(entry instanceof Map)) throw wrong(source, `entry ${what}`, describe(entry), "an object");
   for (const key of entry.keys()) {
     if (key !== "dtype" && key !== "shape" && key !== "data_offsets") {
-      throw wrong(
-        source,
-        `entry ${what}`,
-        `with ${JSON.stringify(key)}`,
-        "dtype, shape and data_offsets alone",
-      );
+      throw wrong(source, `entry ${what}`, `with ${quote(key)}`, "dtype, shape and data_offsets alone");
     }
   }
   const dtype = entry.get("dtype");
@@ -110,7 +105,7 @@ function checkCovered(source: Source, tensors: ReadonlyMap<string, TensorInfo>, 
     if (offset !== at) {
       throw wrong(
         source,
-        `begin of tensor ${JSON.stringify(name)}`,
+        `begin of tensor ${quote(name)}`,
         offset - dataStart,
         `${at - dataStart}, where the tensor before it ends`,
       );

@@ -136,6 +136,19 @@ export function wrongField(
   return new SyntaxError(`Cannot read ${JSON.stringify(source.name)}: ${what} is ${found}, want ${wanted}`);
 }
 
+/** Text out of a file as an error shows it: quoted, short, and unable to steer a terminal. */
+export function quote(text: string): string {
+  return printable(JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}...` : text));
+}
+
+/** `json` with the characters escaped that hide text, reorder it or control a terminal. */
+export function printable(json: string): string {
+  return json.replace(UNSAFE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** DEL, the C1 controls, and what hides or reorders text; JSON.stringify escapes the others. */
+const UNSAFE = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g;
+
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** `bytes` of `source` as text. @throws {SyntaxError} when they are not UTF-8. */

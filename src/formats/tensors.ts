@@ -1,6 +1,7 @@
 // Reading a tensor that a file holds: its bytes, its values, or its bytes in pieces.
 
 import { dequantize, isWeightType, WEIGHT_TYPES } from "../engine/weights.ts";
+import { quote } from "./source.ts";
 import { countElements } from "./storage.ts";
 import type { TensorInfo, WeightTensor } from "./types.ts";
 
@@ -17,7 +18,7 @@ export function weightTensor(
   const tensor = tensors.get(name);
   if (!tensor) {
     throw new RangeError(
-      `Cannot load ${JSON.stringify(fileName)}: tensor ${JSON.stringify(name)} is missing among its ${tensors.size}`,
+      `Cannot load ${JSON.stringify(fileName)}: tensor ${quote(name)} is missing among its ${tensors.size}`,
     );
   }
   return asWeight(tensor);
@@ -27,7 +28,7 @@ export function weightTensor(
 export function asWeight(tensor: TensorInfo): WeightTensor {
   if (isWeightType(tensor.type)) return tensor as WeightTensor;
   throw new TypeError(
-    `Cannot load ${JSON.stringify(tensor.source.name)}: tensor ${JSON.stringify(tensor.name)} has type ${tensor.type}, want one of ${Object.keys(WEIGHT_TYPES).join(", ")}`,
+    `Cannot load ${JSON.stringify(tensor.source.name)}: tensor ${quote(tensor.name)} has type ${tensor.type}, want one of ${Object.keys(WEIGHT_TYPES).join(", ")}`,
   );
 }
 
