@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { f16ToF32, f32ToF16 } from "./half.ts";
 import { fromPanels, PANEL_ROWS, type PanelType, panelBytes, toPanels } from "./panels.ts";
@@ -90,6 +91,22 @@ describe("quantize", () => {
     }
   });
 
+  // Made by ggml's own quantize_row_*_ref and conversion routines (2026-08) from the same values.
+  test.each([
+    ["q8_0", "7533d385ba85bc8ffe9ab8873a85ff80b02287639deecb015a6162f2fdea62b5"],
+    ["q4_0", "1023c17568f3bf33adddeb06e3c17816c87c4d453ec59e1ff0f1c585e78298dd"],
+    ["f16", "53857cdd45300490d35c26fe17292c9c3e4f7e2ccb0243c561f9e534373c0baf"],
+    ["bf16", "a679aa90045a46c0bbf5a9bf9a55b553814f89eae39dbc4b29c0b0e27bfcf808"],
+  ] as const)("%s of 102,400 values is ggml's, byte for byte", (type, sha256) => {
+    let state = 42;
+    const x = new Float32Array(256 * 400);
+    for (let i = 0; i < x.length; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      x[i] = ((state >>> 8) / 2 ** 24 - 0.5) * 2 ** (((i >>> 8) % 30) - 20);
+    }
+    expect(createHash("sha256").update(quantize(type, x)).digest("hex")).toBe(sha256);
+  });
+
   test.each([
     ["q8_0", 0.5],
     ["q4_0", 1],
@@ -148,6 +165,20 @@ describe("dequantize", () => {
       const d = f16ToF32(bytes[b + 208]! | (bytes[b + 209]! << 8));
       expect(got[i]).toBe(d * scale * (low + 16 * high - 32));
     }
+  });
+
+  test("a q6_k block of ggml has ggml's values", () => {
+    const block = Buffer.from(
+      "ghmCfcyCaEwVVuTQuRDfAVpFMPt1oRCC15RlVtMXPimdKkfBHAPlsOldIVpmNqAUR5u37nVg7zpQ/uZQN3YDmXv3oJ8Lnd9QpFHYrfcY" +
+        "P/4GTg+9Eoka4JI4JYcdYxABynsWldkWPqi78IcDsHwvMVhNdxqPNz9uN9vgoXPhY76iKqaUGw3BA7yCR+nnfNXJOjbSj0DwjIFgTMfX" +
+        "iXkCQjzwGNFJYqGycGGfS+QNcXrRVOI4rs9HnmGNwzz/Z2xyjYNvjnh7Z5l4l4x8gneAfhUc",
+      "base64",
+    );
+    const got = values("q6_k", block, 256);
+    expect([...got.subarray(0, 2)]).toEqual([-0.9168624877929688, -4.125881195068359]);
+    expect(createHash("sha256").update(new Uint8Array(got.buffer)).digest("hex")).toBe(
+      "0c409334758f547ed43c54deda78491c1d4cb8178f9dd129c2e4e6a2f4e2cd06",
+    );
   });
 
   test("float64 output holds the same values, and odd addresses work", () => {
