@@ -24,6 +24,11 @@ export interface Tokenizer {
   /** @throws {TypeError} when `text` is not a string. */
   encode(text: string, options?: EncodeOptions): number[];
   /**
+   * Ids of text whose parts are trusted differently (see {@link ChatSegment}); adds no begin or end token.
+   * Text is cut only at tokens, so borders between segments do not change the ids.
+   */
+  encodeSegments(segments: readonly ChatSegment[]): number[];
+  /**
    * Bytes of all tokens in a row, read as UTF-8 (invalid bytes become U+FFFD), less the one leading space
    * that SentencePiece-like tokenizers put before a text.
    * @throws {RangeError} for an id outside the vocabulary.

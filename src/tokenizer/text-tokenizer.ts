@@ -1,0 +1,147 @@
+// The one implementation of Tokenizer: control tokens, sections of text, bytes back to text. How a section becomes
+// ids is a function that the loaders supply.
+
+import { type AddedToken, AddedTokens } from "./added-tokens.ts";
+import type { ChatSegment, DecodeOptions, EncodeOptions, Tokenizer } from "./types.ts";
+import type { Vocabulary } from "./vocabulary.ts";
+
+/** What the converters need to write a tokenizer in the other format. */
+export interface TokenizerOrigin {
+  /** Kind of model in GGUF's names; undefined for one that GGUF conversion does not cover here. */
+  model?: "gpt2" | "llama";
+  /** Merges in order, as pairs of entries. */
+  merges?: readonly (readonly [string, string])[];
+  /** Score of each entry: in SentencePiece the higher of two merges comes first. */
+  scores?: Float32Array;
+  /** Patterns that text is split by, in order. */
+  patterns?: readonly string[];
+  /** Words that are entries need no merges. */
+  wholeWords?: boolean;
+  /** U+2581 is put in front of a section. */
+  spacePrefix?: boolean;
+  /** The file it was read from, when that was a tokenizer.json. */
+  json?: Record<string, unknown>;
+  config?: Record<string, unknown>;
+}
+
+export interface TokenizerParts {
+  vocabulary: Vocabulary;
+  added: readonly AddedToken[];
+  /** Appends the ids of plain text; `first` is true for what a text begins with. */
+  encodeText(section: string, first: boolean, out: number[]): void;
+  /** Ids around a text. */
+  prefix: readonly number[];
+  suffix: readonly number[];
+  stripsLeadingSpace: boolean;
+  bosId?: number | undefined;
+  padId?: number | undefined;
+  unkId?: number | undefined;
+  eosIds: readonly number[];
+  chatTemplate?: string | undefined;
+  origin: TokenizerOrigin;
+}
+
+export class TextTokenizer implements Tokenizer {
+  readonly name: string;
+  readonly vocabSize: number;
+  readonly specialTokens: ReadonlyMap<string, number>;
+  declare readonly bosId?: number;
+  declare readonly padId?: number;
+  declare readonly unkId?: number;
+  readonly eosIds: readonly number[];
+  readonly addsBos: boolean;
+  readonly stripsLeadingSpace: boolean;
+  declare readonly chatTemplate?: string;
+  readonly vocabulary: Vocabulary;
+  readonly origin: TokenizerOrigin;
+  readonly added: readonly AddedToken[];
+  readonly #parts: TokenizerParts;
+  /** Every added token, and those that are no control tokens. */
+  readonly #all: AddedTokens;
+  readonly #plain: AddedTokens;
+
+  constructor(parts: TokenizerParts) {
+    this.#parts = parts;
+    this.vocabulary = parts.vocabulary;
+    this.name = parts.vocabulary.name;
+    this.vocabSize = parts.vocabulary.tokens.length;
+    this.specialTokens = parts.vocabulary.special;
+    this.origin = parts.origin;
+    this.added = parts.added;
+    this.eosIds = parts.eosIds;
+    this.addsBos = parts.bosId !== undefined && parts.prefix.includes(parts.bosId);
+    this.stripsLeadingSpace = parts.stripsLeadingSpace;
+    if (parts.bosId !== undefined) this.bosId = parts.bosId;
+    if (parts.padId !== undefined) this.padId = parts.padId;
+    if (parts.unkId !== undefined) this.unkId = parts.unkId;
+    if (parts.chatTemplate !== undefined) this.chatTemplate = parts.chatTemplate;
+    this.#all = new AddedTokens(parts.added);
+    this.#plain = new AddedTokens(parts.added.filter((token) => !token.special));
+  }
+
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    if (typeof text !== "string") {
+      throw new TypeError(`Cannot encode ${typeof text}, want a string ("${this.name}")`);
+    }
+    const { addSpecial = true, parseSpecial = false } = options;
+    const out: number[] = addSpecial ? [...this.#parts.prefix] : [];
+    this.#encodePieces((parseSpecial ? this.#all : this.#plain).split(text), out);
+    if (addSpecial) out.push(...this.#parts.suffix);
+    return out;
+  }
+
+  encodeSegments(segments: readonly ChatSegment[]): number[] {
+    const pieces: (string | number)[] = [];
+    for (const { text, trusted } of segments) {
+      for (const piece of (trusted ? this.#all : this.#plain).split(text)) {
+        // Text on both sides of a border is one text, so that it becomes the ids it would have as a whole.
+        const last = pieces[pieces.length - 1];
+        if (typeof piece === "string" && typeof last === "string") pieces[pieces.length - 1] = last + piece;
+        else pieces.push(piece);
+      }
+    }
+    const out: number[] = [];
+    this.#encodePieces(pieces, out);
+    return out;
+  }
+
+  #encodePieces(pieces: readonly (string | number)[], out: number[]): void {
+    for (const [i, piece] of pieces.entries()) {
+      if (typeof piece === "number") out.push(piece);
+      else this.#parts.encodeText(piece, i === 0, out);
+    }
+  }
+
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    const { vocabulary } = this;
+    const { skipSpecial = false } = options;
+    let size = 0;
+    for (let i = 0; i < ids.length; i++) size += vocabulary.bytes(ids[i]!).length;
+    const all = new Uint8Array(size);
+    let end = 0;
+    for (let i = 0; i < ids.length; i++) {
+      if (skipSpecial && vocabulary.isSpecial(ids[i]!)) continue;
+      const bytes = vocabulary.bytes(ids[i]!);
+      all.set(bytes, end);
+      end += bytes.length;
+    }
+    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(all.subarray(0, end));
+    return this.stripsLeadingSpace && text.startsWith(" ") ? text.slice(1) : text;
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    return this.vocabulary.bytes(id).slice();
+  }
+
+  isSpecial(id: number): boolean {
+    return this.vocabulary.isSpecial(id);
+  }
+
+  tokenId(text: string): number | undefined {
+    return this.vocabulary.ids.get(text);
+  }
+
+  tokenText(id: number): string | undefined {
+    return this.vocabulary.tokens[id];
+  }
+}
