@@ -1,0 +1,207 @@
+// The loop that runs steps while there is work: ids in, ids out, many sequences at once. Knows no text.
+
+import { type Dims, type Executable, PAGE } from "../engine/backend.ts";
+import { type SampleResult, type SampleRow, sampleError } from "../engine/sampler.ts";
+import { PagePool } from "./pages.ts";
+import { Scheduler } from "./scheduler.ts";
+import type { FinishReason, Sequence } from "./sequence.ts";
+import { Step } from "./step.ts";
+
+/** What the engine runs: a generation program, compiled and bound (the models layer's `Runtime`). */
+export interface Runner {
+  readonly executable: Executable;
+  readonly maxima: Dims;
+  readonly ctx: number;
+  readonly vocab_size: number;
+  readonly pages: number;
+  readonly pagesPerSequence: number;
+}
+
+/** Longest time without a turn of the event loop, in milliseconds, where a backend computes on this thread. */
+const BREATH_MS = 8;
+
+export class Engine {
+  readonly scheduler: Scheduler;
+  /** Tokens that a prompt and what follows it may have together. */
+  readonly ctx: number;
+  readonly vocab_size: number;
+  readonly #executable: Executable;
+  readonly #step: Step;
+  readonly #rows: SampleRow[] = [];
+  #logits = new Float32Array(0);
+  /** Ended by others while a step may be running: taken out before the next. */
+  readonly #leaving: Sequence[] = [];
+  #loop: Promise<void> | undefined;
+  #closed = false;
+  #lastBreath = 0;
+
+  constructor(runner: Runner) {
+    this.#executable = runner.executable;
+    this.ctx = Math.min(runner.ctx, runner.pages * PAGE);
+    this.vocab_size = runner.vocab_size;
+    this.scheduler = new Scheduler(new PagePool(runner.pages), runner.maxima);
+    this.#step = new Step(runner.maxima, runner.pagesPerSequence);
+  }
+
+  /**
+   * Takes a sequence in; its sink hears of everything else.
+   * @throws {RangeError} for an empty prompt, one beyond the context, or an id outside the vocabulary
+   */
+  add(sequence: Sequence): void {
+    if (this.#closed) throw new Error("Cannot generate: the model is closed");
+    this.#check(sequence);
+    if (sequence.sample && sequence.maxTokens <= 0) {
+      sequence.state = "done";
+      queueMicrotask(() => this.#finish(sequence, "length"));
+      return;
+    }
+    this.scheduler.add(sequence);
+    // What is asked for in the same turn shares the first step.
+    this.#loop ??= Promise.resolve().then(() => this.#run());
+  }
+
+  #check(sequence: Sequence): void {
+    const { length, tokens } = sequence;
+    if (length === 0) throw new RangeError("Cannot generate: the prompt has 0 tokens, wanted at least 1");
+    if (sequence.sample && sequence.maxTokens > 0 && length >= this.ctx)
+      throw new RangeError(
+        `Cannot generate: the prompt has ${length} tokens, but a context of ${this.ctx} has room for ${this.ctx - 1} and an answer`,
+      );
+    if (length > this.ctx)
+      throw new RangeError(`Cannot compute logits of ${length} tokens: the context is ${this.ctx}`);
+    for (let i = 0; i < length; i++)
+      if (tokens[i]! < 0 || tokens[i]! >= this.vocab_size)
+        throw new RangeError(
+          `Cannot generate: token ${i} of the prompt is ${tokens[i]}, wanted 0 to ${this.vocab_size - 1}`,
+        );
+  }
+
+  /** Ends a sequence at once; its pages are free before the next step. More than once is no error. */
+  end(sequence: Sequence, reason: FinishReason = "abort", error?: unknown): void {
+    if (sequence.ended) return;
+    sequence.ended = true;
+    this.#leaving.push(sequence);
+    if (!this.#loop) this.#leave();
+    sequence.sink.end(reason, error);
+  }
+
+  /** Ends all sequences with an error; resolves when no step is running any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#endAll(new Error("Cannot go on generating: the model was closed"));
+    await this.#loop;
+  }
+
+  #endAll(error: unknown): void {
+    const { running, waiting } = this.scheduler;
+    for (const sequence of [...running, ...waiting]) this.end(sequence, "abort", error);
+  }
+
+  #leave(): void {
+    for (const sequence of this.#leaving) this.scheduler.remove(sequence);
+    this.#leaving.length = 0;
+  }
+
+  async #run(): Promise<void> {
+    const { scheduler } = this;
+    this.#lastBreath = performance.now();
+    for (;;) {
+      this.#leave();
+      if (scheduler.plan() === 0) break;
+      try {
+        await this.#runStep();
+      } catch (error) {
+        for (const sequence of [...scheduler.step]) this.#finish(sequence, "abort", error);
+      }
+      if (performance.now() - this.#lastBreath > BREATH_MS) {
+        await new Promise((resolve) => setImmediate(resolve));
+        this.#lastBreath = performance.now();
+      }
+    }
+    // Not later: a sequence added from now on must start a loop of its own.
+    this.#loop = undefined;
+  }
+
+  async #runStep(): Promise<void> {
+    const executable = this.#executable;
+    const step = this.#step;
+    step.fill(this.scheduler.step);
+    const rows = this.#rows;
+    rows.length = 0;
+    let masked = false;
+    for (const sequence of step.sampled) {
+      const row = sequence.sample!;
+      row.counter = sequence.generated;
+      if (sequence.mask) masked = true;
+      rows.push(row);
+    }
+    let results: SampleResult[];
+    if (masked) {
+      const running = executable.run(step.dims, step.inputs);
+      for (const sequence of step.sampled) if (sequence.mask) this.#setMask(sequence);
+      await running;
+      results = executable.sample(rows);
+    } else {
+      results = await executable.run(step.dims, step.inputs, rows);
+    }
+    const scoredFrom = step.scored.map((sequence) => sequence.past);
+    this.scheduler.advance();
+    for (let i = 0; i < step.sampled.length; i++) this.#deliver(step.sampled[i]!, results[i]!);
+    let row = step.sampled.length;
+    step.scored.forEach((sequence, i) => {
+      this.#deliverLogits(sequence, row, scoredFrom[i]!);
+      row += sequence.count;
+    });
+  }
+
+  /** Computed while the step runs. What goes wrong in it concerns its own sequence alone. */
+  #setMask(sequence: Sequence): void {
+    const row = sequence.sample!;
+    row.mask = undefined;
+    if (sequence.ended) return;
+    try {
+      const mask = sequence.mask!(sequence.maskState);
+      const wanted = Math.ceil(this.vocab_size / 32);
+      if (mask && (!(mask instanceof Uint32Array) || mask.length < wanted))
+        throw new TypeError(
+          `Cannot mask: the mask is ${mask instanceof Uint32Array ? `${mask.length} words` : typeof mask}, wanted a Uint32Array of ${wanted}`,
+        );
+      row.mask = mask;
+    } catch (error) {
+      this.end(sequence, "abort", error);
+    }
+  }
+
+  #deliver(sequence: Sequence, result: SampleResult): void {
+    if (sequence.ended) return;
+    const { id } = result;
+    if (id < 0) {
+      this.#finish(sequence, "abort", sampleError(result));
+      return;
+    }
+    sequence.append(id);
+    const end = sequence.eos.has(id);
+    const stop = sequence.sink.token?.(id, result, end) ?? false;
+    if (end || stop) this.#finish(sequence, "stop");
+    else if (sequence.generated >= sequence.maxTokens || sequence.length >= this.ctx)
+      this.#finish(sequence, "length");
+  }
+
+  #deliverLogits(sequence: Sequence, row: number, from: number): void {
+    if (sequence.ended) return;
+    const { vocab_size } = this;
+    const n = sequence.count * vocab_size;
+    if (this.#logits.length < n) this.#logits = new Float32Array(n);
+    const into = this.#logits.subarray(0, n);
+    this.#executable.read("logits", into, row * vocab_size);
+    sequence.sink.logits?.(from, into);
+    if (sequence.past === sequence.length) this.#finish(sequence, "length");
+  }
+
+  #finish(sequence: Sequence, reason: FinishReason, error?: unknown): void {
+    if (sequence.ended) return;
+    sequence.ended = true;
+    this.scheduler.remove(sequence);
+    sequence.sink.end(reason, error);
+  }
+}

@@ -1,0 +1,211 @@
+// A loaded model as the library gives it: prompts and messages in, text out. The command line and a server only wrap it.
+
+import type { Config, GenerationConfig } from "../models/config.ts";
+import { type ChatMessage, ChatTemplate, encodeChat, type Tokenizer } from "../tokenizer/index.ts";
+import { Engine, type Runner } from "./engine.ts";
+import { Generation } from "./generation.ts";
+import { type SamplingOptions, sampleRow, seedOf } from "./sampling.ts";
+import { type Mask, Sequence } from "./sequence.ts";
+import { TextStream } from "./stream.ts";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** Default: as many as the context has room for. */
+  readonly maxTokens?: number;
+  /** Text that ends the answer; it is not part of it. */
+  readonly stop?: string | readonly string[];
+  /** Which tokens may come next, asked before each. */
+  readonly mask?: Mask;
+  /** Ends it: it rejects with the signal's reason, and its place in the next step is free. */
+  readonly signal?: AbortSignal;
+  /** The prompt holds control tokens by name already: none is put in front of it, and names in it are tokens. */
+  readonly raw?: boolean;
+}
+
+export interface ChatOptions extends Omit<GenerateOptions, "raw"> {
+  /** Descriptions of functions, for templates that know tools. */
+  readonly tools?: readonly unknown[];
+  /** More values for the template, e.g. `{ enable_thinking: false }`. */
+  readonly template?: Readonly<Record<string, unknown>>;
+}
+
+/** What a model is made of; `loadModel` brings it together. */
+export interface ModelParts {
+  readonly name: string;
+  readonly config: Config;
+  readonly generationConfig: GenerationConfig;
+  readonly runner: Runner;
+  /** The tokenizer, or why there is none: ids go in and out without one. */
+  readonly tokenizer: Tokenizer | Error;
+  readonly backend: { readonly name: string; readonly kernels: string; readonly threads: number };
+  /** Frees weights, cache and threads. */
+  release(): void;
+}
+
+export class Model implements AsyncDisposable {
+  readonly name: string;
+  readonly config: Config;
+  readonly generationConfig: GenerationConfig;
+  /** Most tokens of a prompt and its answer together. */
+  readonly ctx: number;
+  /** What computes: its name, instruction set and number of threads. */
+  readonly backend: ModelParts["backend"];
+  readonly #parts: ModelParts;
+  readonly #engine: Engine;
+  readonly #eos: ReadonlySet<number>;
+  #template: ChatTemplate | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: ModelParts) {
+    const { name, config, generationConfig, runner, tokenizer, backend } = parts;
+    this.#parts = parts;
+    this.name = name;
+    this.config = config;
+    this.generationConfig = generationConfig;
+    this.backend = backend;
+    this.#engine = new Engine(runner);
+    this.ctx = this.#engine.ctx;
+    const own = tokenizer instanceof Error ? [] : tokenizer.eosIds;
+    this.#eos = new Set([...own, ...generationConfig.eos_token_id]);
+  }
+
+  /** @throws {Error} when the model has none that can be read */
+  get tokenizer(): Tokenizer {
+    const { tokenizer } = this.#parts;
+    if (tokenizer instanceof Error) throw tokenizer;
+    return tokenizer;
+  }
+
+  /** Whether there is a chat template. */
+  get canChat(): boolean {
+    const { tokenizer } = this.#parts;
+    return !(tokenizer instanceof Error) && tokenizer.chatTemplate !== undefined;
+  }
+
+  /** How many sequences run and wait, and how many KV pages are used. */
+  get load(): { running: number; waiting: number; usedPages: number; pages: number } {
+    const { running, waiting, pool } = this.#engine.scheduler;
+    return {
+      running: running.length,
+      waiting: waiting.length,
+      usedPages: pool.total - pool.available,
+      pages: pool.total,
+    };
+  }
+
+  /**
+   * Continues a text, or ids. What is wrong with the request (a setting out of range, a prompt beyond the context)
+   * rejects before any work is done.
+   */
+  generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
+    return this.#start(() => this.encodePrompt(prompt, options.raw), options);
+  }
+
+  /** Answers a conversation, in the form of the model's own chat template. */
+  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
+    return this.#start(() => this.encodeMessages(messages, options), options);
+  }
+
+  /** The ids that `generate` makes of a prompt. */
+  encodePrompt(prompt: string | ArrayLike<number>, raw = false): ArrayLike<number> {
+    if (typeof prompt === "string")
+      return this.tokenizer.encode(prompt, { addSpecial: !raw, parseSpecial: raw });
+    for (let i = 0; i < prompt.length; i++)
+      if (!Number.isInteger(prompt[i]))
+        throw new TypeError(
+          `Cannot generate: token ${i} of the prompt is ${prompt[i]}, wanted a whole number`,
+        );
+    return prompt;
+  }
+
+  /** The ids that `chat` makes of messages. @throws {Error} when the model has no chat template */
+  encodeMessages(
+    messages: readonly ChatMessage[],
+    options: Pick<ChatOptions, "tools" | "template"> = {},
+  ): number[] {
+    const { tokenizer } = this;
+    if (tokenizer.chatTemplate === undefined)
+      throw new Error(
+        `Cannot chat with ${JSON.stringify(this.name)}: it has no chat template, wanted one; use generate`,
+      );
+    this.#template ??= new ChatTemplate(tokenizer.chatTemplate);
+    const { tools, template } = options;
+    const input = { ...template, messages, add_generation_prompt: true, ...(tools && { tools }) };
+    return encodeChat(tokenizer, this.#template, input);
+  }
+
+  /** Logits of every position: [ids.length · vocab_size]. The whole in memory: for tests and evaluation. */
+  logits(ids: ArrayLike<number>, { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const { vocab_size } = this.config;
+      const all = new Float32Array(ids.length * vocab_size);
+      const onAbort = () => this.#engine.end(sequence, "abort", signal!.reason);
+      const sequence = new Sequence(this.encodePrompt(ids), {
+        sink: {
+          logits: (from, rows) => all.set(rows, from * vocab_size),
+          end: (reason, error) => {
+            signal?.removeEventListener("abort", onAbort);
+            if (reason === "abort") reject(error);
+            else resolve(all);
+          },
+        },
+      });
+      this.#engine.add(sequence);
+      signal?.addEventListener("abort", onAbort);
+    });
+  }
+
+  /** Ends what is running with an error and frees all memory. More than once is no error. */
+  close(): Promise<void> {
+    this.#closed ??= this.#engine.close().then(() => this.#parts.release());
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #start(encode: () => ArrayLike<number>, options: GenerateOptions): Generation {
+    const { tokenizer } = this.#parts;
+    const { signal, mask, maxTokens } = options;
+    const stream = new TextStream(
+      tokenizer instanceof Error ? undefined : tokenizer,
+      options.logprobs !== undefined,
+    );
+    let sequence: Sequence | undefined;
+    let seed: number | bigint = 0;
+    const engine = this.#engine;
+    const generation = new Generation(stream, {
+      promptTokens: () => sequence?.promptLength ?? 0,
+      cachedTokens: () => Math.max(0, sequence?.cached ?? 0),
+      seed: () => seed,
+      cancel: () => sequence && engine.end(sequence),
+    });
+    try {
+      signal?.throwIfAborted();
+      if (maxTokens !== undefined && !(maxTokens >= 0))
+        throw new RangeError(`Cannot generate with maxTokens ${maxTokens}: wanted 0 or more`);
+      const sample = sampleRow(options, this.generationConfig, this.config.vocab_size);
+      seed = seedOf(sample);
+      stream.stopAt(typeof options.stop === "string" ? [options.stop] : (options.stop ?? []));
+      sequence = new Sequence(encode(), {
+        sink: stream,
+        sample,
+        eos: this.#eos,
+        ...(maxTokens !== undefined && { maxTokens: Math.floor(maxTokens) }),
+        ...(mask && { mask }),
+      });
+      engine.add(sequence);
+      if (signal) this.#follow(signal, sequence, stream);
+    } catch (error) {
+      stream.end("abort", error);
+    }
+    return generation;
+  }
+
+  #follow(signal: AbortSignal, sequence: Sequence, stream: TextStream): void {
+    const onAbort = () => this.#engine.end(sequence, "abort", signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    stream.onEnd = () => signal.removeEventListener("abort", onAbort);
+  }
+}
