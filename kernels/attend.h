@@ -1,0 +1,239 @@
+// Attention of a block of rows over pages of 64 positions: what generation (attention.h) and training (attention_grad.h)
+// share. A row is one (token, q head) of one kv head; it sees positions first .. end - 1.
+//
+// Order, the same for every row however it is blocked: q·k adds its components in ascending order, one chain of fma; a
+// page's weights e^(s - m) add as (t0 + t1) + (t2 + t3) over tiles of 16 and then lanes (simd.h); values add in ascending
+// position, one chain; pages of a chunk (8) in ascending order by online softmax; chunks are merged in ascending order.
+// Positions a row does not see are never multiplied: what lies there may be NaN.
+#pragma once
+#include "reduce.h"
+
+// --- c[r][v] = (c or 0) + Σ_k a[r·ar + k·ak] b[k·bk + v·bv + lane], k ascending ------------------------------------------
+
+#if defined(__AVX512F__)
+constexpr int TALL = 4, WIDE = 4;  // rows and vectors that fit the registers
+#elif defined(__AVX__)
+constexpr int TALL = 4, WIDE = 1;
+#else
+constexpr int TALL = 2, WIDE = 1;
+#endif
+
+PITH_INLINE V value(const float* p) { return load(p); }
+PITH_INLINE V value(const uint16_t* p) { return load_f16(p); }
+
+template <int R, int N, class B>
+static void product(float* c, int64_t cs, const float* a, int64_t ar, int64_t ak, const B* b, int64_t bk, int64_t bv,
+                    int64_t K, bool fresh) {
+  V sum[R][N];
+  for (int r = 0; r < R; r++)
+    for (int n = 0; n < N; n++) sum[r][n] = fresh ? zero() : load(c + r * cs + n * 16);
+  for (int64_t k = 0; k < K; k++, a += ak, b += bk) {
+    V w[N];
+    for (int n = 0; n < N; n++) w[n] = value(b + n * bv);
+    for (int r = 0; r < R; r++) {
+      V x = splat(a[r * ar]);
+      for (int n = 0; n < N; n++) sum[r][n] = fma(x, w[n], sum[r][n]);
+    }
+  }
+  for (int r = 0; r < R; r++)
+    for (int n = 0; n < N; n++) store(c + r * cs + n * 16, sum[r][n]);
+}
+
+template <int R, class B>
+PITH_INLINE void product_wide(int n, float* c, int64_t cs, const float* a, int64_t ar, int64_t ak, const B* b, int64_t bk,
+                              int64_t bv, int64_t K, bool fresh) {
+  if (n == 4) return product<R, WIDE >= 4 ? 4 : 1>(c, cs, a, ar, ak, b, bk, bv, K, fresh);
+  if (n == 2) return product<R, WIDE >= 4 ? 2 : 1>(c, cs, a, ar, ak, b, bk, bv, K, fresh);
+  return product<R, 1>(c, cs, a, ar, ak, b, bk, bv, K, fresh);
+}
+
+// rows x vectors of 16.
+template <class B>
+static void multiply(float* c, int64_t cs, int rows, int vectors, const float* a, int64_t ar, int64_t ak, const B* b,
+                     int64_t bk, int64_t bv, int64_t K, bool fresh) {
+  if (K <= 0 && !fresh) return;
+  for (int v = 0; v < vectors;) {
+    int left = vectors - v, n = WIDE < 4 ? 1 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    for (int r = 0; r < rows; r += TALL) {
+      float* to = c + r * cs + v * 16;
+      const float* from = a + r * ar;
+      const B* with = b + v * bv;
+      switch (rows - r) {
+        case 1:
+          product_wide<1>(n, to, cs, from, ar, ak, with, bk, bv, K, fresh);
+          break;
+        case 2:
+          product_wide<2>(n, to, cs, from, ar, ak, with, bk, bv, K, fresh);
+          break;
+        case 3:
+          product_wide<TALL >= 3 ? 3 : TALL>(n, to, cs, from, ar, ak, with, bk, bv, K, fresh);
+          break;
+        default:
+          product_wide<TALL>(n, to, cs, from, ar, ak, with, bk, bv, K, fresh);
+      }
+    }
+    v += n;
+  }
+}
+
+// --- Rows -------------------------------------------------------------------------------------------------------------
+
+constexpr int BLOCK_ROWS = 64;
+constexpr int64_t CHUNK_POSITIONS = (int64_t)CHUNK * PAGE;
+
+struct Block {
+  int n;                                             // rows, in ascending order of `first` and of `end`
+  int64_t D, Dp;                                     // head size, and rounded up to 16
+  float scale;
+  int32_t first[BLOCK_ROWS], end[BLOCK_ROWS];        // positions each row sees
+  float top[BLOCK_ROWS], sum[BLOCK_ROWS];            // of the chunk: largest score, Σ e^(s - top)
+  float all_top[BLOCK_ROWS], all_sum[BLOCK_ROWS];    // of the chunks merged so far
+  float* q;        // [n, D]
+  float* acc;      // [n, Dp]: Σ e^(s - top) v of the chunk
+  float* all_acc;  // [n, Dp]
+  float* scores;   // [n, 64]
+  float* k;        // [4, Dp, 16] and v [64, Dp]: room for a page as f32
+  float* v;
+};
+
+// Room in `at` for a block.
+PITH_INLINE float* block_layout(Block& b, float* at, int64_t D, float scale) {
+  b.D = D;
+  b.Dp = (D + 15) / 16 * 16;
+  b.scale = scale;
+  int64_t each = BLOCK_ROWS * b.Dp;
+  b.q = at;
+  b.acc = at + each;
+  b.all_acc = at + 2 * each;
+  b.k = at + 3 * each;
+  b.v = at + 3 * each + PAGE * b.Dp;
+  b.scores = at + 3 * each + 2 * PAGE * b.Dp;
+  return b.scores + BLOCK_ROWS * PAGE;
+}
+
+// Scores of row r for a page at `base` become weights; its sums so far are scaled to the new maximum.
+PITH_INLINE void weigh(Block& b, int r, int tiles, int64_t base) {
+  float* s = b.scores + r * PAGE;
+  V scale = splat(b.scale), least = splat(-__builtin_inff()), most = least, x[4];
+  I first = splat_int((int32_t)(b.first[r] - base)), end = splat_int((int32_t)(b.end[r] - base));
+  bool whole = b.first[r] <= base && b.end[r] >= base + tiles * 16;
+  for (int t = 0; t < 4; t++) {
+    if (t >= tiles) {
+      x[t] = least;
+      continue;
+    }
+    x[t] = load(s + t * 16) * scale;
+    if (!whole) {
+      I at = lanes() + splat_int(t * 16);
+      x[t] = select((at >= first) & (at < end), x[t], least);
+    }
+    most = max(most, x[t]);
+  }
+  float page_top = max_lane(most), before = b.top[r], top = page_top > before ? page_top : before;
+  V m = splat(top);
+  for (int t = 0; t < 4; t++) {
+    if (t >= tiles) {
+      x[t] = zero();
+      continue;
+    }
+    x[t] = exp_negative(x[t] - m);
+    store(s + t * 16, x[t]);
+  }
+  float page_sum = sum((x[0] + x[1]) + (x[2] + x[3]));
+  b.top[r] = top;
+  if (before == top || before == -__builtin_inff()) {  // a factor of 1, or nothing before
+    b.sum[r] += page_sum;
+    return;
+  }
+  V c = exp_negative(splat(before - top));
+  b.sum[r] = b.sum[r] * lane(c, 0) + page_sum;
+  float* acc = b.acc + r * b.Dp;
+  for (int64_t d = 0; d < b.Dp; d += 16) store(acc + d, load(acc + d) * c);
+}
+
+// acc of rows r0 .. r1 += weights x values, each row only over the positions it sees.
+template <class B>
+PITH_INLINE void add_values(Block& b, int r0, int r1, const B* v, int64_t base) {
+  auto low = [&](int r) -> int64_t { return b.first[r] > base ? b.first[r] - base : 0; };
+  auto high = [&](int r) -> int64_t { return b.end[r] < base + PAGE ? b.end[r] - base : PAGE; };
+  auto add = [&](int r, int rows, int64_t from, int64_t to) {
+    multiply(b.acc + r * b.Dp, b.Dp, rows, (int)(b.Dp / 16), b.scores + r * PAGE + from, PAGE, 1, v + from * b.Dp, b.Dp, 16,
+             to - from, false);
+  };
+  int step = low(r0) == low(r1 - 1) && high(r0) == high(r1 - 1) ? r1 - r0 : TALL;
+  for (int r = r0; r < r1; r += step) {
+    int stop = r + step < r1 ? r + step : r1;
+    int64_t from = low(stop - 1), to = high(r);  // what all of them see
+    if (from >= to) {
+      for (int i = r; i < stop; i++) add(i, 1, low(i), high(i));
+      continue;
+    }
+    for (int i = r; i < stop; i++) add(i, 1, low(i), from);
+    add(r, stop - r, from, to);
+    for (int i = r; i < stop; i++) add(i, 1, to, high(i));
+  }
+}
+
+// One chunk for all rows of the block, from nothing. Pages::load(page, tiles, k, v) gives a page's K tiles and V.
+template <class Pages>
+static void attend_chunk(Block& b, Pages& pages, int64_t chunk) {
+  for (int r = 0; r < b.n; r++) {
+    b.top[r] = -__builtin_inff();
+    b.sum[r] = 0;
+  }
+  clear(b.acc, b.n * b.Dp);
+  int64_t page = chunk * CHUNK, last = page + CHUNK;
+  if (page < b.first[0] / PAGE) page = b.first[0] / PAGE;
+  if (last > (b.end[b.n - 1] + PAGE - 1) / PAGE) last = (b.end[b.n - 1] + PAGE - 1) / PAGE;
+  for (; page < last; page++) {
+    int64_t base = page * PAGE;
+    int r0 = 0, r1 = b.n;
+    while (r0 < r1 && b.end[r0] <= base) r0++;
+    while (r1 > r0 && b.first[r1 - 1] >= base + PAGE) r1--;
+    if (r0 == r1) continue;
+    int64_t seen = b.end[r1 - 1] - base;
+    int tiles = seen >= PAGE ? PAGE / 16 : (int)((seen + 15) / 16);
+    const typename Pages::Element *k, *v;
+    pages.load(page, tiles, &k, &v);
+    multiply(b.scores + r0 * PAGE, PAGE, r1 - r0, tiles, b.q + r0 * b.D, b.D, 1, k, 16, b.Dp * 16, b.D, true);
+    for (int r = r0; r < r1; r++) weigh(b, r, tiles, base);
+    add_values(b, r0, r1, v, base);
+  }
+}
+
+PITH_INLINE int64_t first_chunk(const Block& b, int r) { return b.first[r] / CHUNK_POSITIONS; }
+PITH_INLINE int64_t end_chunk(const Block& b, int r) { return (b.end[r] - 1) / CHUNK_POSITIONS + 1; }
+
+// (all_acc, all_top, all_sum) of the chunks so far, and the next one's. `first`: there are none so far.
+PITH_INLINE void merge(float* all_acc, float* all_top, float* all_sum, const float* acc, float top, float sum, int64_t Dp,
+                       bool first) {
+  if (first) {
+    copy(all_acc, acc, Dp);
+    *all_top = top;
+    *all_sum = sum;
+    return;
+  }
+  float m = top > *all_top ? top : *all_top;
+  V a = exp_negative(splat(*all_top - m)), c = exp_negative(splat(top - m));
+  *all_sum = *all_sum * lane(a, 0) + sum * lane(c, 0);
+  *all_top = m;
+  for (int64_t d = 0; d < Dp; d += 16) store(all_acc + d, fma(load(all_acc + d), a, load(acc + d) * c));
+}
+
+PITH_INLINE void finish_row(float* o, const float* all_acc, float all_sum, int64_t D) {
+  V inverse = splat(1.0f / all_sum);
+  map(o, all_acc, D, [=](V x) PITH_LAMBDA { return x * inverse; });
+}
+
+// All chunks, merged.
+template <class Pages>
+static void attend(Block& b, Pages& pages) {
+  int64_t last = end_chunk(b, b.n - 1);
+  for (int64_t chunk = first_chunk(b, 0); chunk < last; chunk++) {
+    attend_chunk(b, pages, chunk);
+    for (int r = 0; r < b.n; r++)
+      if (chunk >= first_chunk(b, r) && chunk < end_chunk(b, r))
+        merge(b.all_acc + r * b.Dp, &b.all_top[r], &b.all_sum[r], b.acc + r * b.Dp, b.top[r], b.sum[r], b.Dp,
+              chunk == first_chunk(b, r));
+  }
+}
