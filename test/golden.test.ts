@@ -6,11 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { createRuntime, openModel, type Runtime } from "../src/models/index.ts";
+import { convert, createRuntime, openModel, type Runtime } from "../src/models/index.ts";
 import { backends } from "./helpers/backends.ts";
 import { type PlainConfig, plainForward } from "./helpers/plain-forward.ts";
 import { type Part, step } from "./helpers/step.ts";
 import { TINY, tinyIds, tinyWeights, writeTinyModel } from "./helpers/tiny-models.ts";
+import { writeTinyTokenizer } from "./helpers/tiny-tokenizer.ts";
 
 const file = (name: string) => fileURLToPath(new URL(`golden/${name}.json`, import.meta.url));
 const ROWS = [0, 1, 17, 63, 64, 99];
@@ -18,7 +19,13 @@ const ROWS = [0, 1, 17, 63, 64, 99];
 let dir: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "pith-golden-"));
-  for (const [name, config] of Object.entries(TINY)) await writeTinyModel(join(dir, name), config);
+  for (const [name, config] of Object.entries(TINY)) {
+    await writeTinyModel(join(dir, name), config);
+    await writeTinyTokenizer(join(dir, name));
+    const model = await openModel(join(dir, name));
+    await convert(model, join(dir, `${name}.gguf`));
+    await model.close();
+  }
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
@@ -55,9 +62,9 @@ describe.each(Object.keys(TINY) as (keyof typeof TINY)[])("tiny %s", (name) => {
   });
 
   describe.each(backends)("on %s", (_, make) => {
-    const withRuntime = async (use: (runtime: Runtime) => Promise<void>) => {
+    const withRuntime = async (end: "" | ".gguf", use: (runtime: Runtime) => Promise<void>) => {
       const backend = make();
-      const model = await openModel(join(dir, name));
+      const model = await openModel(join(dir, name + end));
       try {
         const runtime = await createRuntime(model, backend, {
           ctx: 256,
@@ -74,15 +81,24 @@ describe.each(Object.keys(TINY) as (keyof typeof TINY)[])("tiny %s", (name) => {
     };
 
     test("logits in one step, and past the first page", () =>
-      withRuntime(async (runtime) => {
+      withRuntime("", async (runtime) => {
         const { ids, logits } = golden(name);
         const rows = await step(runtime, [{ ids, past: 0, pages: [3, 0] }]);
         for (const [t, row] of Object.entries(logits))
           expect(largestError(rows[+t]!, row)).toBeLessThan(1e-4);
       }));
 
+    test("the same bits from a GGUF file, where llama's q and k lie in another order", () =>
+      withRuntime("", async (runtime) => {
+        const { ids } = golden(name);
+        const folder = await step(runtime, [{ ids, past: 0, pages: [0, 1] }]);
+        await withRuntime(".gguf", async (other) => {
+          expect(await step(other, [{ ids, past: 0, pages: [0, 1] }])).toEqual(folder);
+        });
+      }));
+
     test("the same bits in chunks, in any pages, beside other sequences", () =>
-      withRuntime(async (runtime) => {
+      withRuntime("", async (runtime) => {
         const { ids } = golden(name);
         const whole = await step(runtime, [{ ids, past: 0, pages: [3, 0] }]);
         const others = [tinyIds(40, config.vocab_size, 2), tinyIds(70, config.vocab_size, 3)];

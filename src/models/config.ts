@@ -90,20 +90,16 @@ export function parseConfig(file: string, text: string): Config {
     rope: readRope(fields),
     ...specialTokens(fields),
   };
-  checkHeads(fields, config);
+  checkHeads(fields, config, "num_key_value_heads", "head_dim");
   return config;
 }
 
-/** @throws {RangeError} when the heads do not fit together. Used by both sources of a config. */
-export function checkHeads(fields: Fields, config: Config): void {
+/** @throws {RangeError} when the heads do not fit together. The last arguments are the fields' names in the file. */
+export function checkHeads(fields: Fields, config: Config, kvKey: string, dimKey: string): void {
   const { num_attention_heads, num_key_value_heads, head_dim } = config;
   if (num_attention_heads % num_key_value_heads !== 0)
-    fields.fail(
-      "num_key_value_heads",
-      num_key_value_heads,
-      `a divisor of num_attention_heads ${num_attention_heads}`,
-    );
-  if (head_dim % 2 !== 0) fields.fail("head_dim", head_dim, "an even number");
+    fields.fail(kvKey, num_key_value_heads, `a divisor of the number of heads, ${num_attention_heads}`);
+  if (head_dim % 2 !== 0) fields.fail(dimKey, head_dim, "an even number");
 }
 
 function headDim(fields: Fields, hidden_size: number, heads: number): number {

@@ -55,7 +55,7 @@ export function configFromGguf(file: GgufFile, ropeFactors?: readonly number[]):
     rope: ropeFromGguf(fields, head_dim, ropeFactors),
     ...specialTokens(file),
   };
-  checkHeads(fields, config);
+  checkHeads(fields, config, "attention.head_count_kv", "attention.key_length");
   return config;
 }
 

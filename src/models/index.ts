@@ -2,8 +2,10 @@
 
 export type { Config, GenerationConfig } from "./config.ts";
 export { parseConfig, parseGenerationConfig } from "./config.ts";
+export { type ConvertOptions, type ConvertResult, convert } from "./convert.ts";
 export type { Batch, Definition, Module } from "./definition.ts";
 export { plainModule } from "./definition.ts";
+export { type Inspection, inspect } from "./inspect.ts";
 export { type LoadOptions, type LoadProgress, loadWeights } from "./load.ts";
 export { kvBytes, memoryNeeded } from "./memory.ts";
 export { checkTensors, type OpenedModel, openModel, weightSource } from "./open.ts";
@@ -11,4 +13,6 @@ export { declareBatch, forward, KV, pagesFor, ROPE_TABLE, recordGeneration } fro
 export { definitionOf, MODEL_TYPES } from "./registry.ts";
 export { hubCache, type ResolvedModel, resolveModel } from "./resolve.ts";
 export { ropeTable } from "./rope.ts";
+export { type RowSource, SAVE_TYPES, type SaveType } from "./rows.ts";
 export { createRuntime, type Runtime, type RuntimeOptions } from "./runtime.ts";
+export { type ModelToSave, type SaveOptions, saveFolder, saveGguf } from "./save.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { availableMemory } from "./available-memory.ts";
+import { availableMemory } from "../engine/machine.ts";
 import { parseConfig } from "./config.ts";
 import { llama } from "./llama.ts";
 import { checkFits, kvBytes, memoryNeeded, packedBytes, parameters } from "./memory.ts";

@@ -14,7 +14,7 @@ import {
   readTensorValues,
   type TensorInfo,
 } from "../formats/index.ts";
-import type { Tokenizer } from "../tokenizer/types.ts";
+import { loadTokenizerFolder, loadTokenizerGguf, type Tokenizer } from "../tokenizer/index.ts";
 import { type Config, type GenerationConfig, parseConfig, parseGenerationConfig } from "./config.ts";
 import type { Definition } from "./definition.ts";
 import { configFromGguf, ggufFields } from "./gguf-config.ts";
@@ -67,7 +67,7 @@ async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
     generationConfig: withSpecialTokens(generationConfig, config),
     tensors,
     unused,
-    tokenizer: once(async () => (await import("../tokenizer/index.ts")).loadTokenizerFolder(path)),
+    tokenizer: once(() => loadTokenizerFolder(path)),
     close: () => weights.close(),
   };
 }
@@ -88,7 +88,7 @@ async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
       tensors,
       unused: unused.filter((name) => name !== ROPE_FREQS),
       gguf,
-      tokenizer: once(async () => (await import("../tokenizer/index.ts")).loadTokenizerGguf(gguf)),
+      tokenizer: once(async () => loadTokenizerGguf(gguf)),
       close: () => source.close(),
     };
   } catch (error) {

@@ -135,10 +135,13 @@ export function llama3Of(rope_theta: number, factors: readonly number[]): RopeSc
   );
   const first = between[0];
   const last = between.at(-1);
-  if (!first || !last || first === last) return undefined;
-  const slope = (first.s - last.s) / (first.f - last.f);
-  const offset = slope * last.f - last.s; // low / (high - low)
-  const high = nice(1 + 1 / offset);
+  if (!first || !last) return undefined;
+  let high = 4; // Llama 3's, where one point leaves it open
+  let slope = ((high - 1) * first.s + 1) / first.f / (high - 1);
+  if (first !== last) {
+    slope = (first.s - last.s) / (first.f - last.f);
+    high = nice(1 + 1 / (slope * last.f - last.s)); // the offset is low / (high - low), and low is 1
+  }
   const original = nice(slope * (high - 1) * 2 * Math.PI);
   const scaling = {
     rope_type: "llama3",

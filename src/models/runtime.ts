@@ -10,7 +10,7 @@ import {
   type Storage,
 } from "../engine/backend.ts";
 import { fuse } from "../engine/fuse.ts";
-import { availableMemory } from "./available-memory.ts";
+import { availableMemory } from "../engine/machine.ts";
 import type { Config } from "./config.ts";
 import { type LoadOptions, loadWeights } from "./load.ts";
 import { checkFits, memoryNeeded } from "./memory.ts";

@@ -1,0 +1,122 @@
+// Converting: an opened model to a GGUF file or a Hugging Face folder, in another type of weights if asked.
+
+import { readFile, stat } from "node:fs/promises";
+import { basename, extname, join } from "node:path";
+import type { GgufValue } from "../formats/index.ts";
+import { checkTensors, type OpenedModel } from "./open.ts";
+import { parameterRows, SAVE_TYPES, type SaveType, typeFor } from "./rows.ts";
+import { mainType, type SaveOptions, saveFolder, saveGguf } from "./save.ts";
+
+export interface ConvertOptions extends SaveOptions {
+  /** Type of the matrices; norms and biases stay f32. Default: the type each has, f16 where a folder cannot hold it. */
+  readonly type?: SaveType;
+  /** Replace what is at the target. */
+  readonly overwrite?: boolean;
+}
+
+export interface ConvertResult {
+  readonly path: string;
+  readonly format: "gguf" | "folder";
+  /** Type of most of the weights. */
+  readonly type: SaveType;
+  /** Matrices whose width no block of the wanted type divides, written as f16 instead. */
+  readonly fallbacks: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  /** Tensors of the source that the model has no use for, and that were left out. */
+  readonly left_out: readonly string[];
+}
+
+/** Files of a folder that belong to a tokenizer or its templates: copied as they are from folder to folder. */
+const TOKENIZER_FILES = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.json",
+  "merges.txt",
+  "tokenizer.model",
+  "chat_template.jinja",
+  "generation_config.json",
+];
+
+/**
+ * Writes `model` to `out`: a GGUF file when the name ends in `.gguf`, else a folder.
+ * @throws {Error} when `out` exists and `overwrite` is not set. @throws {TypeError} on a type the format has none for.
+ */
+export async function convert(
+  model: OpenedModel,
+  out: string,
+  options: ConvertOptions = {},
+): Promise<ConvertResult> {
+  const format = extname(out).toLowerCase() === ".gguf" ? "gguf" : "folder";
+  const { type: wanted } = options;
+  checkType(out, format, wanted);
+  await checkTarget(out, format, options.overwrite ?? false);
+  checkTensors(model);
+  const fallbacks: { name: string; shape: readonly number[] }[] = [];
+  const parameters = parameterRows(model).map((source) => {
+    const quantized = format === "folder" && !["f32", "f16", "bf16"].includes(source.type);
+    const { type, fallback } = typeFor(source, wanted ?? (quantized ? "f16" : undefined));
+    if (fallback) fallbacks.push({ name: source.name, shape: source.shape });
+    return { source, type };
+  });
+  const { config, definition, generationConfig } = model;
+  const toSave = { config, definition, generationConfig, name: nameOf(model), parameters };
+  if (format === "gguf") {
+    if (model.gguf) await saveGguf(out, toSave, options, keptMetadata(model.gguf.metadata));
+    else await saveGguf(out, { ...toSave, tokenizer: await model.tokenizer() }, options);
+  } else if (model.kind === "folder") {
+    await saveFolder(out, toSave, options, await tokenizerFiles(model.name));
+  } else {
+    await saveFolder(out, { ...toSave, tokenizer: await model.tokenizer() }, options);
+  }
+  return { path: out, format, type: mainType(toSave), fallbacks, left_out: model.unused };
+}
+
+function checkType(out: string, format: "gguf" | "folder", type: SaveType | undefined): void {
+  const allowed = format === "gguf" ? SAVE_TYPES : SAVE_TYPES.slice(0, 3);
+  if (type === undefined || allowed.includes(type)) return;
+  const hint = SAVE_TYPES.includes(type)
+    ? "; a name that ends in .gguf makes a GGUF file, which holds it"
+    : "";
+  throw new TypeError(
+    `Cannot write ${JSON.stringify(out)} as ${type}: wanted one of ${allowed.join(", ")} for a ${format === "gguf" ? "GGUF file" : "folder"}${hint}`,
+  );
+}
+
+async function checkTarget(out: string, format: "gguf" | "folder", overwrite: boolean): Promise<void> {
+  const there = await stat(out).catch(() => undefined);
+  if (!there) return;
+  if (there.isDirectory() !== (format === "folder"))
+    throw new Error(
+      `Cannot write ${JSON.stringify(out)}: found a ${there.isDirectory() ? "folder" : "file"} there, wanted ${format === "gguf" ? "a file or nothing" : "a folder or nothing; the name of a GGUF file ends in .gguf"}`,
+    );
+  if (!overwrite)
+    throw new Error(
+      `Cannot write ${JSON.stringify(out)}: it exists; ask to overwrite it, or give another name`,
+    );
+}
+
+/** The source's metadata, without what tells of the file it was split over. */
+function* keptMetadata(
+  metadata: Iterable<readonly [string, GgufValue]>,
+): Generator<readonly [string, GgufValue]> {
+  for (const entry of metadata)
+    if (!entry[0].startsWith("split.") && entry[0] !== "general.alignment") yield entry;
+}
+
+async function tokenizerFiles(folder: string): Promise<Map<string, Uint8Array>> {
+  const files = new Map<string, Uint8Array>();
+  for (const name of TOKENIZER_FILES) {
+    const content = await readFile(join(folder, name)).catch(() => undefined);
+    if (content) files.set(name, content);
+  }
+  return files;
+}
+
+function nameOf(model: OpenedModel): string {
+  const named = model.gguf?.metadata.get("general.name");
+  if (named?.type === "string" && named.value) return named.value;
+  // A snapshot of the hub's cache is named by its model, three folders up: models--owner--name/snapshots/commit.
+  const hub = /models--[^/]*?--([^/]+)\/snapshots\/[^/]+\/?$/.exec(model.name);
+  return hub?.[1] ?? basename(model.name, ".gguf");
+}

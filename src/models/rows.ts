@@ -1,0 +1,98 @@
+// The values of parameters as they are written: read in pieces of whole rows, moved between the two row orders of q
+// and k, and encoded in another type. Never more than a piece in memory.
+
+import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../engine/weights.ts";
+import { asWeight } from "../formats/index.ts";
+import { interleavedHeads, moveRows } from "./gguf-names.ts";
+import type { OpenedModel } from "./open.ts";
+
+/** Types that weights can be written in. */
+export type SaveType = Exclude<WeightType, "q6_k">;
+export const SAVE_TYPES: readonly SaveType[] = ["f32", "f16", "bf16", "q8_0", "q4_0"];
+
+/** A parameter that is read by rows: a matrix [rows, cols], or a vector [n] with n rows of one column. */
+export interface RowSource {
+  /** Hugging Face's. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly type: WeightType;
+  /** Row order of q and k: "gguf" has the halves of each head interleaved. */
+  readonly order: "hf" | "gguf";
+  /** Bytes of `count` rows from row `first`. */
+  read(first: number, count: number): Promise<Uint8Array>;
+}
+
+/** The parameters of an opened model, in the order of its definition. Call `checkTensors` before. */
+export function parameterRows(model: OpenedModel): RowSource[] {
+  return [...model.definition.params(model.config).keys()].map((name) => {
+    const { shape, type, source, offset } = asWeight(model.tensors.get(name)!);
+    const width = weightBytes(type, shape.length > 1 ? shape.at(-1)! : 1);
+    return {
+      name,
+      shape,
+      type,
+      order: model.kind === "gguf" ? "gguf" : "hf",
+      read: (first, count) => source.read(offset + first * width, count * width),
+    };
+  });
+}
+
+/** The type that a parameter is written in, and whether the wanted one could not hold it. */
+export function typeFor(
+  source: RowSource,
+  wanted: SaveType | undefined,
+): { type: SaveType; fallback: boolean } {
+  if (source.shape.length < 2) return { type: "f32", fallback: false };
+  const type = wanted ?? (source.type === "q6_k" ? "q8_0" : source.type);
+  const fits = source.shape.at(-1)! % WEIGHT_TYPES[type].blockSize === 0;
+  return fits ? { type, fallback: false } : { type: "f16", fallback: true };
+}
+
+const PIECE_VALUES = 2 ** 20;
+
+/**
+ * The bytes of a parameter in `type` and `order`, in pieces.
+ * @throws {RangeError} when a value does not fit the type (NaN, infinity, beyond f16).
+ */
+export async function* encodeRows(
+  source: RowSource,
+  type: SaveType,
+  order: "hf" | "gguf",
+  config: Parameters<typeof interleavedHeads>[0],
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { shape } = source;
+  const rows = shape[0] ?? 1;
+  const cols = shape.length > 1 ? shape.at(-1)! : 1;
+  const heads = source.order === order ? undefined : interleavedHeads(config, source.name);
+  // Rows move within a head only, so a piece is a whole number of heads.
+  const unit = heads ? rows / heads : 1;
+  const step = unit * Math.max(1, Math.floor(PIECE_VALUES / (unit * cols)));
+  for (let first = 0; first < rows; first += step) {
+    const count = Math.min(step, rows - first);
+    const found = await source.read(first, count);
+    const bytes = heads ? moveRows(found, count, count / unit, order) : found;
+    yield source.type === type ? bytes : recode(source, bytes, count * cols, type);
+  }
+}
+
+function recode(source: RowSource, bytes: Uint8Array, count: number, type: SaveType): Uint8Array {
+  const values = new Float32Array(count);
+  dequantize(source.type, bytes, values);
+  if (type === "f16") {
+    const bad = values.findIndex((x) => !(Math.abs(x) < F16_END) && Number.isFinite(x));
+    if (bad >= 0)
+      throw new RangeError(
+        `Cannot write tensor ${JSON.stringify(source.name)} as f16: it holds ${values[bad]}, wanted less than ${F16_END} in magnitude; bf16 and f32 can hold it`,
+      );
+  }
+  try {
+    return quantize(type, values);
+  } catch (cause) {
+    throw new RangeError(`Cannot write tensor ${JSON.stringify(source.name)}: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+/** From here on f16 rounds to infinity. */
+const F16_END = 65520;

@@ -1,0 +1,179 @@
+// Saving: a config, parameters and a tokenizer as one GGUF file or as a Hugging Face folder. Tensors are streamed.
+// What is at the target is replaced only when all of the new is written.
+
+import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import {
+  type GgufValue,
+  type TensorToWrite,
+  type WriteProgress,
+  writeFileAtomic,
+  writeGguf,
+  writeSafetensors,
+} from "../formats/index.ts";
+import { type Tokenizer, tokenizerToGguf, tokenizerToJson } from "../tokenizer/index.ts";
+import { type Config, configToJson, type GenerationConfig } from "./config.ts";
+import type { Definition } from "./definition.ts";
+import { configToGguf } from "./gguf-config.ts";
+import { toGgufName } from "./gguf-names.ts";
+import { ropeFactors } from "./rope.ts";
+import { encodeRows, type RowSource, type SaveType } from "./rows.ts";
+
+/** A model to be written. */
+export interface ModelToSave {
+  readonly config: Config;
+  readonly definition: Definition;
+  readonly generationConfig: GenerationConfig;
+  /** `general.name` of a GGUF file. */
+  readonly name: string;
+  /** Every parameter of the definition, with the type it is written in. */
+  readonly parameters: readonly { readonly source: RowSource; readonly type: SaveType }[];
+  readonly tokenizer?: Tokenizer;
+}
+
+export interface SaveOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: WriteProgress) => void;
+}
+
+/** GGUF's numbers for "most matrices are of this type". */
+const FILE_TYPES: Record<SaveType, number> = { f32: 0, f16: 1, q4_0: 2, q8_0: 7, bf16: 32 };
+/** Of the block layouts; the only version there is. */
+const QUANTIZATION_VERSION = 2;
+
+/**
+ * Writes a GGUF file that llama.cpp opens.
+ * @param metadata replaces what config and tokenizer would give, but for the types of the weights
+ * @throws {TypeError} when GGUF cannot state the config. Others as `writeGguf`.
+ */
+export async function saveGguf(
+  path: string,
+  model: ModelToSave,
+  { signal, onProgress }: SaveOptions = {},
+  metadata: Iterable<readonly [string, GgufValue]> = ggufMetadata(model),
+): Promise<void> {
+  const { config } = model;
+  const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => ({
+    name: toGgufName(source.name)!,
+    type,
+    shape: source.shape,
+    data: () => encodeRows(source, type, "gguf", config),
+  }));
+  const factors = ropeFreqs(config);
+  if (factors) {
+    const data = async () => new Uint8Array(factors.buffer);
+    tensors.push({ name: "rope_freqs.weight", type: "f32", shape: [factors.length], data });
+  }
+  const all = new Map(metadata);
+  all.set("general.file_type", { type: "uint32", value: FILE_TYPES[mainType(model)] });
+  all.set("general.quantization_version", { type: "uint32", value: QUANTIZATION_VERSION });
+  await writeGguf(path, {
+    metadata: all,
+    tensors,
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  });
+}
+
+function ggufMetadata(model: ModelToSave): Map<string, GgufValue> {
+  const { config, tokenizer } = model;
+  return new Map([
+    ...configToGguf(config, model.name),
+    ...(tokenizer ? tokenizerToGguf(tokenizer, config.vocab_size) : []),
+  ]);
+}
+
+function ropeFreqs({ rope, head_dim, model_type }: Config): Float32Array | undefined {
+  if (!rope.scaling || rope.scaling.rope_type === "linear") return undefined;
+  if (model_type !== "llama")
+    throw new TypeError(
+      `Cannot write a ${model_type} model with ${rope.scaling.rope_type} rope scaling as GGUF: llama.cpp reads it for llama alone`,
+    );
+  return Float32Array.from(ropeFactors(rope, head_dim));
+}
+
+/** The type of most of the matrices' elements. */
+export function mainType(model: Pick<ModelToSave, "parameters">): SaveType {
+  const elements = new Map<SaveType, number>();
+  for (const { source, type } of model.parameters) {
+    if (source.shape.length < 2) continue;
+    elements.set(type, (elements.get(type) ?? 0) + source.shape.reduce((a, b) => a * b, 1));
+  }
+  return [...elements].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "f32";
+}
+
+const DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const;
+/** As transformers splits its files. */
+const MAX_SHARD_BYTES = 5e9;
+
+/**
+ * Writes a folder that transformers opens: config.json, generation_config.json, safetensors, and tokenizer files.
+ * A folder that is there keeps its other files.
+ * @param extra more files by name: those of a tokenizer that need no conversion
+ */
+export async function saveFolder(
+  path: string,
+  model: ModelToSave,
+  { signal, onProgress }: SaveOptions = {},
+  extra: ReadonlyMap<string, Uint8Array> = new Map(),
+): Promise<void> {
+  const { config, definition, generationConfig } = model;
+  const main = mainType(model);
+  if (!(main in DTYPES))
+    throw new TypeError(`Cannot write ${JSON.stringify(path)} as ${main}: a folder wants f32, f16 or bf16`);
+  const dtype = DTYPES[main as keyof typeof DTYPES];
+  const files = new Map<string, string | Uint8Array>([
+    ["config.json", json(configToJson(config, definition.architecture, dtype))],
+    ["generation_config.json", json(generationToJson(generationConfig))],
+  ]);
+  if (model.tokenizer) {
+    const { tokenizer, config: tokenizerConfig } = tokenizerToJson(model.tokenizer);
+    files.set("tokenizer.json", json(tokenizer)).set("tokenizer_config.json", json(tokenizerConfig));
+  }
+  for (const [name, bytes] of extra) files.set(name, bytes);
+
+  await mkdir(dirname(path), { recursive: true });
+  const staging = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
+  try {
+    const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => ({
+      name: source.name,
+      type,
+      shape: source.shape,
+      data: () => encodeRows(source, type, "hf", config),
+    }));
+    const options = {
+      maxShardBytes: MAX_SHARD_BYTES,
+      ...(signal && { signal }),
+      ...(onProgress && { onProgress }),
+    };
+    await writeSafetensors(join(staging, "model.safetensors"), tensors, options);
+    for (const [name, content] of files) await writeFileAtomic(join(staging, name), content, signal);
+    await moveInto(staging, path);
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+/** Gives `staging` the name `path`; into a folder that is there, its files go one by one, config.json last. */
+async function moveInto(staging: string, path: string): Promise<void> {
+  const there = await readdir(path).catch(() => undefined);
+  if (!there || there.length === 0) {
+    await rename(staging, path);
+    return;
+  }
+  const names = (await readdir(staging)).sort(
+    (a, b) => Number(a === "config.json") - Number(b === "config.json"),
+  );
+  for (const name of names) await rename(join(staging, name), join(path, name));
+  const stale = there.filter((name) => WEIGHT_FILE.test(name) && !names.includes(name));
+  for (const name of stale) await rm(join(path, name));
+}
+
+const WEIGHT_FILE = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
+
+function generationToJson({ eos_token_id, ...rest }: GenerationConfig): object {
+  const eos = eos_token_id.length === 1 ? eos_token_id[0] : eos_token_id;
+  return { ...rest, ...(eos_token_id.length > 0 && { eos_token_id: eos }) };
+}
+
+const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
