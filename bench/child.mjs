@@ -5,7 +5,9 @@ import { performance } from "node:perf_hooks";
 /**
  * @typedef {object} Engine
  * @property {(o: { file: string, threads: number, ctx: number, sequences: number }) => Promise<unknown>} load
- * @property {(ids: number[], tokens: number) => AsyncIterable<number>} generate greedy, past any end token
+ * @property {(ids: number[], tokens: number) => Promise<{ first: number, last: number }>} generate so many tokens,
+ *   greedily and past any end token, taken one by one as a user would; when the first and the last came, in ms of
+ *   `performance.now()`
  * @property {() => Promise<Record<string, unknown>>} about what the engine says of itself
  */
 
@@ -23,19 +25,6 @@ export function promptIds(count, seed) {
 
 let seed = Math.floor(performance.now() * 1e3) + process.pid;
 
-/**
- * When each token came, in ms; one more than `tokens`, since the first ends the prompt.
- * @param {Engine} engine @param {number} past @param {number} tokens
- */
-async function times(engine, past, tokens) {
-  /** @type {number[]} */
-  const at = [];
-  for await (const _ of engine.generate(promptIds(past, seed++), tokens + 1)) at.push(performance.now());
-  if (at.length !== tokens + 1)
-    throw new Error(`Cannot time decoding: ${at.length} tokens came, wanted ${tokens + 1}`);
-  return at;
-}
-
 /** Answer the driver until it closes the channel. @param {Engine} engine */
 export function answer(engine) {
   /** @type {Record<string, (args: any) => Promise<unknown>>} */
@@ -46,22 +35,26 @@ export function answer(engine) {
       return performance.now() - start;
     },
     about: () => engine.about(),
-    /** ms a token, after `past` tokens. */
+    /** ms a token, after `past` tokens; the first token ends the prompt and is not counted. */
     decode: async ({ past, tokens }) => {
-      const at = await times(engine, past, tokens);
-      return (at[tokens] - at[0]) / tokens;
+      const { first, last } = await engine.generate(promptIds(past, seed++), tokens + 1);
+      return (last - first) / tokens;
     },
     /** ms a token of a prompt, from its ids to the first token after it. */
     prefill: async ({ tokens }) => {
       const start = performance.now();
-      return ((await times(engine, tokens, 0))[0] - start) / tokens;
+      return ((await engine.generate(promptIds(tokens, seed++), 1)).first - start) / tokens;
     },
     /** ms a token of any sequence, once every sequence has its first. */
     batch: async ({ sequences, past, tokens }) => {
-      const all = await Promise.all(Array.from({ length: sequences }, () => times(engine, past, tokens)));
-      const start = Math.max(...all.map((at) => at[0]));
-      const later = all.flat().filter((t) => t > start);
-      return (Math.max(...later) - start) / later.length;
+      const all = await Promise.all(
+        Array.from({ length: sequences }, () => engine.generate(promptIds(past, seed++), tokens + 1)),
+      );
+      const start = Math.max(...all.map((t) => t.first));
+      const end = Math.max(...all.map((t) => t.last));
+      // A sequence that began earlier made some of its tokens before `start`.
+      const made = all.reduce((sum, t) => sum + (tokens * (t.last - start)) / (t.last - t.first), 0);
+      return (end - start) / made;
     },
     usage: async () => {
       const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();

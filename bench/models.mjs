@@ -42,11 +42,11 @@ export const shapes = {
   "8b": { arch: "llama", vocab: "llama3", hidden: 4096, layers: 32, heads: 32, kv_heads: 8, head_dim: 128, ffn: 14336, vocab_size: 128256, tied: false, rope_theta: 500000, rope_scaling: { factor: 8, low: 1, high: 4, original: 8192 }, ctx_train: 131072 },
   // Small ones for the check against llama.cpp: every feature of the families, little to compute.
   // biome-ignore format: a table
-  "tiny-llama": { arch: "llama", vocab: "smollm2", hidden: 384, layers: 4, heads: 6, kv_heads: 2, head_dim: 64, ffn: 1024, vocab_size: 49152, tied: true, rope_theta: 100000, ctx_train: 2048 },
+  "tiny-llama": { arch: "llama", vocab: "smollm2", hidden: 512, layers: 4, heads: 8, kv_heads: 2, head_dim: 64, ffn: 1408, vocab_size: 49152, tied: true, rope_theta: 100000, ctx_train: 2048 },
   // biome-ignore format: a table
-  "tiny-llama3": { arch: "llama", vocab: "llama3", hidden: 512, layers: 4, heads: 8, kv_heads: 2, head_dim: 64, ffn: 1408, vocab_size: 128256, tied: false, rope_theta: 500000, rope_scaling: { factor: 32, low: 1, high: 4, original: 256 }, ctx_train: 8192 },
+  "tiny-llama3": { arch: "llama", vocab: "llama3", hidden: 384, layers: 4, heads: 6, kv_heads: 2, head_dim: 64, ffn: 1024, vocab_size: 128256, tied: false, rope_theta: 500000, rope_scaling: { factor: 32, low: 1, high: 4, original: 256 }, ctx_train: 8192 },
   // biome-ignore format: a table
-  "tiny-qwen2": { arch: "qwen2", vocab: "qwen2.5", hidden: 384, layers: 4, heads: 6, kv_heads: 2, head_dim: 64, ffn: 1152, vocab_size: 151936, tied: true, rope_theta: 1000000, ctx_train: 2048 },
+  "tiny-qwen2": { arch: "qwen2", vocab: "qwen2.5", hidden: 256, layers: 4, heads: 4, kv_heads: 2, head_dim: 64, ffn: 768, vocab_size: 151936, tied: true, rope_theta: 1000000, ctx_train: 2048 },
 };
 
 // --- Tensors ---------------------------------------------------------------------------------------------
@@ -55,46 +55,54 @@ export const shapes = {
 /** `general.file_type` of a file whose matrices are all of a type. */
 const FILE_TYPES = { f32: 0, f16: 1, q4_0: 2, q8_0: 7 };
 
-/** @typedef {{ name: string, shape: number[], type: WeightType, mean: number, std: number }} Tensor */
+/** @typedef {{ name: string, shape: number[], type: WeightType, mean: number, std: number, signs?: boolean }} Tensor `signs`: half of the values negated */
 
 /**
  * The tensors of a shape, outermost dimension first.
- * With a hidden state of unit RMS after each norm: q, k and v have about unit RMS, attention scores a
- * standard deviation of about 1.4, each sublayer adds 0.3 to 0.6 RMS to the residual (so that the embedding
- * is a small part of the last state, and the head does not merely repeat the input token), logits have unit spread.
+ * The residual starts as the embedding (unit RMS) and all layers add about twice as much, so that every position keeps
+ * its own direction and every layer counts. Attention scores have a standard deviation of about 2. The last norm
+ * brings logits to unit spread; its signs keep a tied head from merely repeating the input token.
  * @param {Shape} s @param {WeightType} type of the matrices @returns {Tensor[]}
  */
 function tensorList(s, type) {
   const unit = 1 / Math.sqrt(s.hidden);
   const q = s.heads * s.head_dim;
   const kv = s.kv_heads * s.head_dim;
+  const added = 1.4 / Math.sqrt(s.layers); // RMS of what a sublayer adds
   /** @type {Tensor[]} */
   const list = [];
   const matrix = (/** @type {string} */ name, /** @type {number[]} */ shape, /** @type {number} */ std) =>
     list.push({ name, shape, type, mean: 0, std });
   const vector = (/** @type {string} */ name, /** @type {number} */ size, mean = 0, std = 0) =>
     list.push({ name, shape: [size], type: "f32", mean, std });
-  matrix("token_embd.weight", [s.vocab_size, s.hidden], unit);
+  matrix("token_embd.weight", [s.vocab_size, s.hidden], 1);
   if (s.rope_scaling) vector("rope_freqs.weight", s.head_dim / 2);
   for (let i = 0; i < s.layers; i++) {
     const at = `blk.${i}.`;
     vector(`${at}attn_norm.weight`, s.hidden, 1, 0.1);
-    matrix(`${at}attn_q.weight`, [q, s.hidden], 1.2 * unit);
-    matrix(`${at}attn_k.weight`, [kv, s.hidden], 1.2 * unit);
+    matrix(`${at}attn_q.weight`, [q, s.hidden], 1.4 * unit);
+    matrix(`${at}attn_k.weight`, [kv, s.hidden], 1.4 * unit);
     matrix(`${at}attn_v.weight`, [kv, s.hidden], unit);
     if (s.arch === "qwen2") {
       vector(`${at}attn_q.bias`, q, 0, 0.3);
       vector(`${at}attn_k.bias`, kv, 0, 0.3);
-      vector(`${at}attn_v.bias`, kv, 0, 0.3);
+      vector(`${at}attn_v.bias`, kv, 0, 0.1);
     }
-    matrix(`${at}attn_output.weight`, [s.hidden, q], 2 / Math.sqrt(q));
+    matrix(`${at}attn_output.weight`, [s.hidden, q], added / 0.35 / Math.sqrt(q));
     vector(`${at}ffn_norm.weight`, s.hidden, 1, 0.1);
     matrix(`${at}ffn_gate.weight`, [s.ffn, s.hidden], unit);
     matrix(`${at}ffn_up.weight`, [s.ffn, s.hidden], unit);
-    matrix(`${at}ffn_down.weight`, [s.hidden, s.ffn], 1 / Math.sqrt(s.ffn));
+    matrix(`${at}ffn_down.weight`, [s.hidden, s.ffn], added / 0.6 / Math.sqrt(s.ffn));
   }
-  vector("output_norm.weight", s.hidden, 1, 0.1);
-  if (!s.tied) matrix("output.weight", [s.vocab_size, s.hidden], unit);
+  list.push({
+    name: "output_norm.weight",
+    shape: [s.hidden],
+    type: "f32",
+    mean: unit,
+    std: unit / 10,
+    signs: true,
+  });
+  if (!s.tied) matrix("output.weight", [s.vocab_size, s.hidden], 1);
   return list;
 }
 
@@ -148,6 +156,7 @@ async function* randomTensor(t, seed) {
   for (let left = size(t); left > 0; left -= piece) {
     const floats = new Float32Array(Math.min(left, piece));
     for (let i = 0; i < floats.length; i++) floats[i] = values[sum4(next())];
+    if (t.signs) for (let i = 0; i < floats.length; i++) if (next() & 0x10000) floats[i] = -floats[i];
     yield quantize(t.type, floats);
   }
 }

@@ -32,20 +32,19 @@ answer({
     });
     for (let i = 0; i < sequences; i++) idle.push(context.getSequence());
   },
-  async *generate(ids, tokens) {
+  async generate(ids, tokens) {
     const sequence = idle.pop();
     if (!sequence) throw new Error("Cannot generate: no sequence is free");
     try {
       await sequence.clearHistory();
       let count = 0;
-      const stream = sequence.evaluate(/** @type {any} */ (ids), {
-        yieldEogToken: true,
-        contextShift: { strategy: "eraseBeginning" },
-      });
-      for await (const id of stream) {
-        yield id;
-        if (++count === tokens) break;
+      let first = 0;
+      const stream = sequence.evaluate(/** @type {any} */ (ids), { yieldEogToken: true });
+      for await (const _ of stream) {
+        if (count++ === 0) first = performance.now();
+        if (count === tokens) break;
       }
+      return { first, last: performance.now() };
     } finally {
       idle.push(sequence);
     }

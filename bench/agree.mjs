@@ -1,0 +1,177 @@
+// Does pith agree with llama.cpp? Random-weight models written by pith are opened by both: token ids of real text,
+// and the distribution at every position with an f32 KV cache. Then files that llama.cpp quantized are opened here.
+// Command: npm run check:full -- [--positions 512] [--shapes tiny-llama,tiny-qwen2,tiny-llama3] [--backend native]
+// Needs `npm ci` in bench/peers, and a C compiler for the last part. Ends with 1 when a bound is missed.
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { openFile, readGguf, readTensor } from "../dist/formats/index.js";
+import { loadModel } from "../dist/index.js";
+import { cache, makeModel } from "./models.mjs";
+import { openReference } from "./peers/reference.mjs";
+import { data } from "./vocab.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    positions: { type: "string", default: "512" },
+    shapes: { type: "string", default: "tiny-llama,tiny-qwen2,tiny-llama3" },
+    types: { type: "string", default: "f32,q8_0,q4_0" },
+    backend: { type: "string" },
+  },
+});
+const positions = Number(options.positions);
+const CTX = 576;
+/** Least share of positions with the same top token, most mean KL divergence in nats. */
+const BOUNDS = { f32: { top: 0.99, kl: 1e-4 }, quantized: { top: 0.97, kl: 2e-3 } };
+let failures = 0;
+
+/** @param {boolean} good @param {string} line */
+function report(good, line) {
+  if (!good) failures++;
+  console.log(`${good ? "ok  " : "FAIL"} ${line}`);
+}
+
+/** Texts to compare: as much of each as both tokenize in a moment. */
+const texts = existsSync(join(data, "text"))
+  ? readdirSync(join(data, "text")).map((name) => ({
+      name,
+      text: readFileSync(join(data, "text", name), "utf8").slice(0, 300_000),
+    }))
+  : [
+      {
+        name: "built in",
+        text: "The quick brown fox jumps over 13 lazy dogs.\n\tÜber naïve 日本語 🙂!\r\n".repeat(200),
+      },
+    ];
+
+/** @param {Float32Array} row */
+function normalizer(row) {
+  let top = 0;
+  for (let i = 1; i < row.length; i++) if (row[i] > row[top]) top = i;
+  let sum = 0;
+  for (let i = 0; i < row.length; i++) sum += Math.exp(row[i] - row[top]);
+  return { top, log: row[top] + Math.log(sum) };
+}
+
+/** KL(p || q) in nats of the distributions that two rows of logits stand for. @param {Float32Array} p @param {Float32Array} q */
+function compare(p, q) {
+  const [a, b] = [normalizer(p), normalizer(q)];
+  let kl = 0;
+  for (let i = 0; i < p.length; i++) {
+    const logP = p[i] - a.log;
+    kl += Math.exp(logP) * (logP - (q[i] - b.log));
+  }
+  return { same: a.top === b.top, kl };
+}
+
+/** @param {string} file @param {string} label @param {{ top: number, kl: number }} bound @param {boolean} withTexts */
+async function agree(file, label, bound, withTexts) {
+  const reference = await openReference(file, CTX);
+  const model = await loadModel(file, {
+    ctx: CTX,
+    kv: "f32",
+    ...(options.backend && { backend: options.backend }),
+  });
+  try {
+    if (withTexts) {
+      for (const { name, text } of texts) {
+        const theirs = reference.tokenize(text);
+        const ours = model.tokenizer.encode(text, { addSpecial: false });
+        const at = theirs.findIndex((id, i) => ours[i] !== id);
+        const equal = at < 0 && ours.length === theirs.length;
+        report(
+          equal,
+          `${label}: ${theirs.length} ids of ${name}${equal ? " equal" : `, different at ${at}`}`,
+        );
+      }
+    }
+    // A prompt of varied text: the start of each, one after another.
+    const each = Math.ceil(positions / texts.length);
+    const ids = texts
+      .flatMap(({ text }) => reference.tokenize(text.slice(0, each * 12)).slice(0, each))
+      .slice(0, positions);
+    const logits = await model.logits(ids);
+    const vocab = logits.length / ids.length;
+    let rows = 0;
+    let same = 0;
+    let sum = 0;
+    let most = 0;
+    await reference.logits(ids, (i, row) => {
+      const c = compare(row, logits.subarray(i * vocab, (i + 1) * vocab));
+      rows++;
+      same += c.same ? 1 : 0;
+      sum += c.kl;
+      most = Math.max(most, c.kl);
+    });
+    const [top, kl] = [same / rows, sum / rows];
+    report(
+      rows === ids.length && top >= bound.top && kl < bound.kl,
+      `${label}: ${rows} positions, same top token ${(top * 100).toFixed(2)} % (wanted ${bound.top * 100}), mean KL ${kl.toExponential(2)} (wanted < ${bound.kl}), largest ${most.toExponential(2)}; ${model.backend.name} ${model.backend.kernels}, KV ${reference.kv}`,
+    );
+  } finally {
+    await model.close();
+    await reference.close();
+  }
+}
+
+/** The prebuilt llama.cpp of node-llama-cpp as a quantizer, or undefined where it or a compiler is missing. */
+function llamaQuantizer() {
+  const packages = fileURLToPath(new URL("./peers/node_modules/@node-llama-cpp", import.meta.url));
+  const folder = join(
+    packages,
+    `${process.platform}-${process.arch}/bins/${process.platform}-${process.arch}`,
+  );
+  const library =
+    existsSync(folder) && readdirSync(folder).find((name) => /^libllama\.(?!common)/.test(name));
+  if (!library) return undefined;
+  const source = fileURLToPath(new URL("./peers/quantize.c", import.meta.url));
+  const program = join(cache, "quantize");
+  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
+    execFileSync(process.env.CC ?? "cc", ["-O1", source, "-o", program, "-ldl"]);
+  }
+  return (/** @type {string} */ from, /** @type {string} */ to, /** @type {string[]} */ ...args) =>
+    execFileSync(program, [join(folder, library), from, to, ...args], { stdio: "ignore" });
+}
+
+/** Whether two files hold the same tensors, byte for byte. @param {string} a @param {string} b */
+async function sameTensors(a, b) {
+  const [left, right] = await Promise.all([openFile(a), openFile(b)]);
+  try {
+    const [l, r] = await Promise.all([readGguf(left), readGguf(right)]);
+    if (l.tensors.size !== r.tensors.size) return `${l.tensors.size} and ${r.tensors.size} tensors`;
+    for (const [name, tensor] of l.tensors) {
+      const other = r.tensors.get(name);
+      if (!other || other.type !== tensor.type) return `${name} is ${tensor.type} and ${other?.type}`;
+      if (Buffer.compare(await readTensor(tensor), await readTensor(other)) !== 0) return `${name} differs`;
+    }
+    return undefined;
+  } finally {
+    await left.close();
+    await right.close();
+  }
+}
+
+mkdirSync(cache, { recursive: true });
+const quantize = llamaQuantizer();
+if (!quantize)
+  console.log("gap: no prebuilt llama.cpp found in bench/peers: files that it quantized are not checked");
+for (const shape of options.shapes.split(",")) {
+  for (const type of /** @type {("f32" | "q8_0" | "q4_0")[]} */ (options.types.split(","))) {
+    const file = await makeModel(shape, type);
+    await agree(file, `${shape} ${type}`, type === "f32" ? BOUNDS.f32 : BOUNDS.quantized, type === "f32");
+    if (type === "f32" || !quantize) continue;
+    for (const variant of ["pure", "default"]) {
+      const theirs = join(cache, `${shape}-${type}-llama-${variant}.gguf`);
+      quantize(await makeModel(shape, "f32"), theirs, type, variant);
+      await agree(theirs, `${shape} ${type} by llama.cpp (${variant})`, BOUNDS.quantized, false);
+      if (variant === "pure") {
+        const difference = await sameTensors(file, theirs);
+        report(!difference, `${shape} ${type}: ${difference ?? "the same bytes as llama.cpp's quantizer"}`);
+      }
+    }
+  }
+}
+console.log(failures ? `${failures} checks failed` : "all agree");
+process.exitCode = failures ? 1 : 0;

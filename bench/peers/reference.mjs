@@ -1,0 +1,47 @@
+// llama.cpp as the reference that pith must agree with: token ids, and raw logits at every position.
+import { GgmlType, getLlama, LlamaLogLevel } from "node-llama-cpp";
+
+/**
+ * Open a model with an f32 KV cache.
+ * @param {string} file @param {number} ctx
+ */
+export async function openReference(file, ctx) {
+  const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    skipDownload: true,
+    progressLogs: false,
+    logLevel: LlamaLogLevel.error,
+  });
+  const model = await llama.loadModel({ modelPath: file });
+  const context = await model.createContext({
+    contextSize: ctx,
+    batchSize: ctx,
+    threads: 2,
+    experimentalKvCacheKeyType: GgmlType.F32,
+    experimentalKvCacheValueType: GgmlType.F32,
+    ignoreMemorySafetyChecks: true,
+  });
+  const sequence = context.getSequence();
+  return {
+    release: llama.llamaCppRelease.release,
+    kv: `${GgmlType[context.kvCacheKeyType]}/${GgmlType[context.kvCacheValueType]}`,
+    vocabSize: model.fileInfo.metadata.tokenizer.ggml.tokens.length,
+    /** Ids of plain text: control tokens in it are text. @param {string} text @returns {number[]} */
+    tokenize: (text) => [...model.tokenize(text, false)],
+    /** Logits after each of `ids`, as they come: `onRow(position, logits)`. @param {number[]} ids @param {(position: number, logits: Float32Array) => void} onRow */
+    async logits(ids, onRow) {
+      await sequence.clearHistory();
+      const vocab = this.vocabSize;
+      const input = ids.map((id) => /** @type {any} */ ([id, { generateNext: { logits: true } }]));
+      await sequence.controlledEvaluate(input, {
+        onTokenResult(i, result) {
+          const row = new Float32Array(vocab).fill(Number.NaN);
+          for (const [id, value] of result.next.logits ?? []) row[id] = value;
+          onRow(i, row);
+        },
+      });
+    },
+    close: () => llama.dispose(),
+  };
+}
