@@ -9,6 +9,7 @@
 //   ./kernels-avx512 decode [threads]   GB/s of one token, beside the raw read, interleaved
 //   ./kernels-avx512 prefill [threads]  GOPS of 512 tokens;   ... gemm [threads]: GFLOPS of nt, nn, tn
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,14 +45,20 @@ static volatile int arrived = 0, barrier_round = 0, finished = 0;
 static const std::function<void(int)>* job;
 static int pool_threads = 1;
 
-static void relax() {
+// Spins for a while, then gives the processor away.
+struct Wait {
+  int spins = 0;
+  void operator()() {
+    if (++spins > 2000) sched_yield();
 #if defined(__x86_64__)
-  _mm_pause();
+    _mm_pause();
 #endif
-}
+  }
+};
 static void* worker(void* p) {
   int id = int(intptr_t(p)), seen = 0;
   for (;;) {
+    Wait relax;
     while (__atomic_load_n(&generation, __ATOMIC_ACQUIRE) == seen) relax();
     seen++;
     if (id < pool_threads) (*job)(id);
@@ -74,6 +81,7 @@ static void parallel(int threads, const std::function<void(int)>& f) {
   __atomic_store_n(&finished, 0, __ATOMIC_RELEASE);
   __atomic_add_fetch(&generation, 1, __ATOMIC_ACQ_REL);
   f(0);
+  Wait relax;
   while (__atomic_load_n(&finished, __ATOMIC_ACQUIRE) < spawned - 1) relax();
 }
 static void meet(const Run& run, int) {
@@ -82,6 +90,7 @@ static void meet(const Run& run, int) {
     __atomic_store_n(&arrived, 0, __ATOMIC_RELAXED);
     __atomic_add_fetch(&barrier_round, 1, __ATOMIC_RELEASE);
   } else {
+    Wait relax;
     while (__atomic_load_n(&barrier_round, __ATOMIC_ACQUIRE) == now) relax();
   }
 }
