@@ -181,7 +181,13 @@ export class Engine {
     }
     sequence.append(id);
     const end = sequence.eos.has(id);
-    const stop = sequence.sink.token?.(id, result, end) ?? false;
+    let stop = false;
+    try {
+      stop = sequence.sink.token?.(id, result, end) ?? false;
+    } catch (error) {
+      this.#finish(sequence, "abort", error);
+      return;
+    }
     if (end || stop) this.#finish(sequence, "stop");
     else if (sequence.generated >= sequence.maxTokens || sequence.length >= this.ctx)
       this.#finish(sequence, "length");

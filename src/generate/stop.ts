@@ -17,16 +17,22 @@ export class StopMatcher {
     this.#stops = stops;
   }
 
-  /** What may be shown after this piece: text before the earliest stop string, less what is still uncertain. */
+  /**
+   * What may be shown after this piece: text before the stop string that is complete first (however the text is cut
+   * into pieces), less what is still uncertain.
+   */
   push(piece: string): string {
     if (this.stopped) return "";
     const text = this.#held + piece;
-    let first = -1;
+    let first = text.length;
+    let end = Infinity;
     for (const stop of this.#stops) {
       const at = text.indexOf(stop);
-      if (at >= 0 && (first < 0 || at < first)) first = at;
+      if (at < 0 || at + stop.length > end || (at + stop.length === end && at > first)) continue;
+      first = at;
+      end = at + stop.length;
     }
-    if (first >= 0) {
+    if (end < Infinity) {
       this.stopped = true;
       this.#held = "";
       return text.slice(0, first);

@@ -35,6 +35,7 @@ export class TextStream implements Sink {
   endedAt = Number.NaN;
   onChange: (() => void) | undefined;
   onEnd: (() => void) | undefined;
+  readonly #tokenizer: Tokenizer | undefined;
   readonly #decoder: StreamDecoder | undefined;
   #stops: StopMatcher | undefined;
   /** What the next part begins with. */
@@ -43,6 +44,7 @@ export class TextStream implements Sink {
 
   /** @param tokenizer without one there is no text: parts hold ids alone */
   constructor(tokenizer: Tokenizer | undefined, logprobs: boolean) {
+    this.#tokenizer = tokenizer;
     this.#decoder = tokenizer && new StreamDecoder(tokenizer, { skipSpecial: true });
     this.logprobs = logprobs ? [] : undefined;
   }
@@ -60,8 +62,9 @@ export class TextStream implements Sink {
     this.ids.push(id);
     this.logprobs?.push({ id, logprob: result.logprob, top: result.top ?? [] });
     if (end) return true;
-    if (this.#decoder) this.#show(this.#decoder.push(id));
-    else this.onChange?.();
+    // Embeddings are often padded beyond the vocabulary: such an id has no text.
+    if (!this.#decoder) this.onChange?.();
+    else if (id < this.#tokenizer!.vocabSize) this.#show(this.#decoder.push(id));
     return this.#stops?.stopped ?? false;
   }
 

@@ -1,0 +1,9 @@
+// pith/generate: a loaded model that answers. KV pages, scheduler and sampling: ids -> ids; the text edge beside it.
+
+export { Engine, type Runner } from "./engine.ts";
+export { Generation, type GenerationResult, type GenerationStats } from "./generation.ts";
+export { type LoadModelOptions, loadModel } from "./load.ts";
+export { type ChatOptions, type GenerateOptions, Model, type ModelParts } from "./model.ts";
+export type { SamplingOptions } from "./sampling.ts";
+export { type FinishReason, type Mask, type MaskState, Sequence, type Sink } from "./sequence.ts";
+export type { Part, TokenLogprob } from "./stream.ts";
