@@ -121,8 +121,6 @@ describe("loading", () => {
 
   test("a type that the engine does not know", async () => {
     const path = join(dir, "q4_k.gguf");
-    const source = await openModel(await changed("for-gguf", {}));
-    await convert({ ...source, tokenizer: () => Promise.reject(new Error("none")) }, path).catch(() => {});
     const metadata = new Map<string, GgufValue>([
       ["general.architecture", { type: "string", value: "llama" }],
     ]);
@@ -147,7 +145,6 @@ describe("loading", () => {
       ],
     });
     await expect(load(path)).rejects.toThrow('tensor "token_embd.weight" has type q4_k, want one of f32');
-    await source.close();
   });
 });
 
