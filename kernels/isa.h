@@ -23,12 +23,36 @@ namespace PITH_ISA {
 #include "optim.h"
 #include "reduce.h"
 #include "rope.h"
-#include "types.h"
+#include "rows.h"
+#define WIDE ATTEND_WIDE
+#include "attention.h"
+#include "attention_grad.h"
+#undef WIDE
+#include "gemm.h"
+#if __has_include("matmul.h")
+#include "matmul.h"
+#endif
+#if __has_include("linear.h")
+#include "linear.h"
+#endif
 
-#define ROW(name) {#name, name, nullptr}
-#define ROW_SHARED(name) {#name, name, name##_shared}
 const Kernel TABLE[] = {
-#include "table.h"
+    PITH_ELEMENTWISE, PITH_NORM, PITH_OPTIM, PITH_REDUCE, PITH_ROPE, PITH_ROWS,
+#ifdef PITH_ATTENTION
+    PITH_ATTENTION,
+#endif
+#ifdef PITH_ATTENTION_GRAD
+    PITH_ATTENTION_GRAD,
+#endif
+#ifdef PITH_GEMM
+    PITH_GEMM,
+#endif
+#ifdef PITH_MATMUL
+    PITH_MATMUL,
+#endif
+#ifdef PITH_LINEAR
+    PITH_LINEAR,
+#endif
 };
 
 // Four streams of 64-byte vectors: enough loads under way to be bound by memory, not by their latency.

@@ -25,7 +25,17 @@ const variant = sanitize ? "-sanitize" : debug ? "-debug" : "";
 const output = join(native, `pith-${process.platform}-${process.arch}${sanitize ? "-sanitize" : ""}.node`);
 
 /** Sources, and the flags of each instruction set that this architecture may have. */
-const COMMON = ["addon.cc", "cpu.cc", "executable.cc", "load.cc", "memory.cc", "pack.cc", "pool.cc", "program.cc", "storage.cc"];
+const COMMON = [
+  "addon.cc",
+  "cpu.cc",
+  "executable.cc",
+  "load.cc",
+  "memory.cc",
+  "pack.cc",
+  "pool.cc",
+  "program.cc",
+  "storage.cc",
+];
 const AVX2 = ["-mavx2", "-mfma", "-mf16c"];
 const AVX512 = [...AVX2, ..."f bw vl dq vnni".split(" ").map((name) => `-mavx512${name}`)];
 const ISAS = {
@@ -37,8 +47,12 @@ const FLAGS = [
   "-std=c++20",
   ...(debug || sanitize ? ["-O1", "-g"] : ["-O3"]),
   ...(sanitize ? ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] : []),
-  ..."-fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden -pthread".split(" "),
-  ..."-Wall -Wextra -Wno-unused-function -Wno-psabi -Wno-ignored-attributes".split(" "),
+  ..."-fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden -pthread".split(
+    " ",
+  ),
+  ..."-Wall -Wextra -Wno-unused-function -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized -Wno-maybe-uninitialized".split(
+    " ",
+  ),
   "-DNAPI_VERSION=9",
   "-DNODE_GYP_MODULE_NAME=pith",
 ];
@@ -97,7 +111,8 @@ async function parallel(tasks, atOnce) {
 }
 
 async function main() {
-  if (!["linux", "darwin"].includes(process.platform)) return giveUp(`${process.platform} is not supported yet`);
+  if (!["linux", "darwin"].includes(process.platform))
+    return giveUp(`${process.platform} is not supported yet`);
   const compiler = findCompiler();
   if (!compiler) return giveUp("no C++ compiler found: install g++ or clang++, or set CXX");
   const include = nodeApiHeaders();
@@ -108,8 +123,9 @@ async function main() {
 
   const isas = Object.entries(ISAS).filter(
     ([, flags]) =>
-      spawnSync(compiler.command, [...compiler.args, ...flags, "-x", "c++", "-fsyntax-only", "-"], { input: "" })
-        .status === 0,
+      spawnSync(compiler.command, [...compiler.args, ...flags, "-x", "c++", "-fsyntax-only", "-"], {
+        input: "",
+      }).status === 0,
   );
   const have = isas.map(([name]) => `-DPITH_HAVE_${name.toUpperCase()}`);
   const units = [
@@ -156,7 +172,8 @@ async function main() {
       : ["-shared", "-pthread", "-Wl,-z,nodelete", "-Wl,--exclude-libs,ALL"];
   let answer = { failed: true, text: "" };
   // Static runtime libraries where the compiler has them, so that the addon runs on machines without this compiler.
-  const runtimes = process.platform === "darwin" || sanitize ? [[]] : [["-static-libstdc++", "-static-libgcc"], []];
+  const runtimes =
+    process.platform === "darwin" || sanitize ? [[]] : [["-static-libstdc++", "-static-libgcc"], []];
   for (const runtime of runtimes) {
     answer = await make(output, compiler, [...sanitizers, ...shared, ...runtime, ...inputs]);
     if (!answer.failed) break;

@@ -1,0 +1,247 @@
+/** A compiled program of the native backend: binding and running it. */
+import type { Dims, Executable, Storage } from "../backend.ts";
+import { plan } from "../plan.ts";
+import type { Program } from "../program.ts";
+import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
+import { elements, symbol, type Tensor } from "../tensor.ts";
+import type { Handle } from "./addon.ts";
+import { encodeImage } from "./image.ts";
+import { type NativeBackend, NativeStorage } from "./native.ts";
+
+/**
+ * A run of less work than this (bytes of parameters times tokens) is done on the calling thread: handing it to another
+ * one and hearing back takes longer.
+ */
+const SMALL_WORK = 2 << 20;
+/** Runs on the calling thread follow each other for at most this long before the event loop gets a turn. */
+const TURN_MS = 5;
+
+interface Input {
+  readonly tensor: Tensor;
+  readonly view: Float32Array | Int32Array;
+}
+
+/** When the event loop last had a turn between two runs on this thread. */
+let turned = 0;
+
+export class NativeExecutable implements Executable {
+  readonly arenaBytes: number;
+  private readonly backend: NativeBackend;
+  private readonly program: Program;
+  private readonly maxima: Dims;
+  private readonly handle: Handle;
+  private readonly slots: ReadonlyMap<string, { slot: number; tensor: Tensor }>;
+  private readonly bound = new Map<string, NativeStorage>();
+  private readonly inputs: readonly Input[];
+  private readonly outputs: ReadonlyMap<string, { tensor: Tensor; place: number | undefined }>;
+  /** Bytes of bound parameters. */
+  private weight = 0;
+  private last: Dims = { T: 0, S: 0, R: 0 };
+  private running = false;
+  private freed = false;
+  private sampling = false;
+
+  constructor(backend: NativeBackend, program: Program, maxima: Dims) {
+    checkDims(maxima, { T: 2 ** 31 - 1, S: 2 ** 31 - 1, R: 2 ** 31 - 1 }, "compile");
+    this.backend = backend;
+    this.program = program;
+    this.maxima = { T: maxima.T, S: maxima.S, R: maxima.R };
+    const planned = plan(program, maxima);
+    this.arenaBytes = planned.arenaBytes;
+    const image = encodeImage(program, planned, maxima, backend.table);
+    this.handle = backend.addon.program(image.words, backend.kernels);
+    this.slots = new Map(image.slots.map((tensor, slot) => [tensor.name!, { slot, tensor }]));
+    const [buffer, start] = backend.addon.inputs(this.handle);
+    this.inputs = program.inputs.map((tensor) => {
+      const View = tensor.dtype === "f32" ? Float32Array : Int32Array;
+      const n = count(tensor, maxima);
+      return { tensor, view: new View(buffer, start + image.inputs.get(tensor)!, n) };
+    });
+    this.outputs = new Map(
+      [...program.outputs].map(([name, tensor]) => [name, { tensor, place: planned.place.get(tensor) }]),
+    );
+  }
+
+  bind(name: string, storage: Storage): void {
+    const found = this.slots.get(name);
+    if (!found)
+      throw new TypeError(
+        `Cannot bind "${name}": the program has ${[...this.slots.keys()].join(", ") || "no params and states"}`,
+      );
+    if (!(storage instanceof NativeStorage) || storage.backend !== this.backend)
+      throw new TypeError(`Cannot bind "${name}": the storage belongs to another backend`);
+    if (storage.freed) throw new Error(`Cannot bind "${name}": the storage was freed`);
+    this.checkIdle(`bind "${name}"`);
+    if (storage.kind === "kv") this.checkPool(name, found.tensor, storage);
+    else checkShape(name, found.tensor, storage);
+    this.backend.addon.bind(this.handle, found.slot, storage.handle);
+    if (found.tensor.kind === "param") this.weight += storage.bytes - (this.bound.get(name)?.bytes ?? 0);
+    this.bound.set(name, storage);
+  }
+
+  /** The pool's layout must be what the nodes that use it were recorded for. */
+  private checkPool(name: string, tensor: Tensor, storage: NativeStorage): void {
+    const spec = storage.spec!;
+    const found = `${spec.layers} layers, ${spec.num_key_value_heads} heads of ${spec.head_dim}`;
+    for (const node of this.program.nodes) {
+      if (!node.inputs.includes(tensor)) continue;
+      const a = node.attrs as Partial<typeof spec>;
+      const same =
+        a.layers === spec.layers &&
+        a.num_key_value_heads === spec.num_key_value_heads &&
+        a.head_dim === spec.head_dim;
+      if (!same)
+        throw new TypeError(
+          `Cannot bind "${name}": the pages are for ${found}, wanted ${a.layers ?? "no"} layers, ${a.num_key_value_heads} heads of ${a.head_dim} (${node.op})`,
+        );
+    }
+  }
+
+  async run(
+    dims: Dims,
+    inputs: Record<string, Int32Array | Float32Array>,
+    rows?: readonly SampleRow[],
+  ): Promise<SampleResult[]> {
+    this.checkIdle("run a program");
+    checkDims(dims, this.maxima, "run");
+    const { T, S, R } = dims;
+    if (this.bound.size < this.slots.size) {
+      const unbound = [...this.slots.keys()].filter((name) => !this.bound.has(name));
+      throw new TypeError(`Cannot run a program: ${unbound.join(", ")} not bound`);
+    }
+    for (const [name, storage] of this.bound)
+      if (storage.freed) throw new Error(`Cannot run a program: the storage bound to "${name}" was freed`);
+    for (const input of this.inputs) fill(input, inputs[input.tensor.name!], dims);
+    this.setSampling(rows ?? [], R);
+    this.last = { T, S, R };
+
+    const { addon, threads } = this.backend;
+    if (this.weight * Math.max(1, T) < SMALL_WORK) {
+      const now = performance.now();
+      if (now - turned > TURN_MS) {
+        this.running = true;
+        await new Promise(setImmediate);
+        this.running = false;
+        turned = performance.now();
+      }
+      addon.runNow(this.handle, T, S, R);
+    } else {
+      this.running = true;
+      try {
+        await addon.run(this.handle, T, S, R, threads);
+      } finally {
+        this.running = false;
+      }
+    }
+    return rows && rows.length > 0 ? this.sampled(rows) : [];
+  }
+
+  sample(rows: readonly SampleRow[]): SampleResult[] {
+    this.checkIdle("sample");
+    if (rows.length === 0) return [];
+    this.setSampling(rows, this.last.R);
+    this.backend.addon.sample(this.handle);
+    return this.sampled(rows);
+  }
+
+  private stride = 1;
+
+  /** Tells the addon what to sample with the next run. */
+  private setSampling(rows: readonly SampleRow[], R: number): void {
+    if (rows.length === 0 && !this.sampling) return;
+    const { addon, threads } = this.backend;
+    if (rows.length > R)
+      throw new RangeError(`Cannot sample ${rows.length} rows: the program has R = ${R} rows of logits`);
+    this.sampling = rows.length > 0;
+    if (!this.sampling) {
+      addon.sampling(this.handle, 0, 1, 0, 0, NO_INTS, NO_FLOATS, threads);
+      return;
+    }
+    const logits = this.output("logits", "sample");
+    const vocab = logits.tensor.shape.at(-1) as number;
+    const { ints, floats, stride } = packSample(rows, vocab);
+    this.stride = stride;
+    addon.sampling(this.handle, rows.length, stride, vocab, logits.place, ints, floats, threads);
+  }
+
+  private sampled(rows: readonly SampleRow[]): SampleResult[] {
+    const ids = new Int32Array(rows.length * this.stride);
+    const logprobs = new Float64Array(rows.length * this.stride);
+    this.backend.addon.sampled(this.handle, ids, logprobs);
+    return unpackSample(rows, this.stride, ids, logprobs);
+  }
+
+  read(output: string, into: Float32Array, start = 0): void {
+    this.checkIdle(`read output "${output}"`);
+    const { tensor, place } = this.output(output, "read");
+    const n = count(tensor, this.last);
+    if (!(Number.isInteger(start) && start >= 0 && start + into.length <= n))
+      throw new RangeError(
+        `Cannot read output "${output}": elements ${start} to ${start + into.length}, but it has ${n}`,
+      );
+    this.backend.addon.output(this.handle, place + start * 4, into);
+  }
+
+  private output(name: string, action: string): { tensor: Tensor; place: number } {
+    const found = this.outputs.get(name);
+    if (!found)
+      throw new TypeError(
+        `Cannot ${action} output "${name}": the program has ${[...this.outputs.keys()].join(", ") || "none"}`,
+      );
+    if (found.place === undefined)
+      throw new TypeError(
+        `Cannot ${action} output "${name}": it is ${found.tensor.kind} memory, nothing computes it`,
+      );
+    return found as { tensor: Tensor; place: number };
+  }
+
+  private checkIdle(action: string): void {
+    if (this.freed) throw new Error(`Cannot ${action}: the executable was freed`);
+    if (this.running) throw new Error(`Cannot ${action}: a run is in progress, wanted one at a time`);
+  }
+
+  free(): void {
+    this.freed = true;
+    this.backend.addon.free(this.handle);
+    this.bound.clear();
+  }
+}
+
+const NO_INTS = new Int32Array(0);
+const NO_FLOATS = new Float64Array(0);
+
+function count(tensor: Tensor, dims: Dims): number {
+  const sym = symbol(tensor.shape);
+  return elements(tensor.shape) * (sym ? dims[sym] : 1);
+}
+
+function checkDims(dims: Dims, maxima: Dims, action: string): void {
+  for (const d of ["T", "S", "R"] as const)
+    if (!(Number.isInteger(dims[d]) && dims[d] >= 0 && dims[d] <= maxima[d]))
+      throw new RangeError(
+        `Cannot ${action} a program with ${d} = ${dims[d]}: wanted a whole number of at most ${maxima[d]}`,
+      );
+}
+
+function checkShape(name: string, tensor: Tensor, storage: NativeStorage): void {
+  const found = `${storage.kind} ${storage.type}[${storage.shape}]`;
+  if (tensor.shape.join() !== storage.shape.join())
+    throw new TypeError(
+      `Cannot bind "${name}": the storage is ${found}, wanted shape [${tensor.shape}]${tensor.shape.join() === "0" ? " (KV pages)" : ""}`,
+    );
+  if (tensor.kind === "state" && storage.kind === "weight")
+    throw new TypeError(
+      `Cannot bind "${name}": the storage is ${found}, which cannot be written, wanted dense f32`,
+    );
+  if (storage.kind === "dense" && storage.type !== tensor.dtype)
+    throw new TypeError(`Cannot bind "${name}": the storage is ${found}, wanted ${tensor.dtype}`);
+}
+
+function fill({ tensor, view }: Input, given: Int32Array | Float32Array | undefined, dims: Dims): void {
+  const n = count(tensor, dims);
+  if (given?.length !== n || given instanceof Float32Array !== (tensor.dtype === "f32"))
+    throw new TypeError(
+      `Cannot run a program: input "${tensor.name}" has ${given ? `${given.length} ${given instanceof Float32Array ? "f32" : "i32"}` : "no"} values, wanted ${n} ${tensor.dtype}`,
+    );
+  view.set(given);
+}

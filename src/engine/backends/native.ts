@@ -1,0 +1,297 @@
+/**
+ * The native backend: memory in the addon, weights read and packed there, programs handed to it. Checks what callers
+ * give it; what ops mean was checked when they were recorded.
+ */
+import { getSystemErrorMap } from "node:util";
+import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
+import { PAGE } from "../backend.ts";
+import { chooseThreads } from "../machine.ts";
+import type { Program } from "../program.ts";
+import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../weights.ts";
+import { type Addon, type Handle, LOAD_CANCELLED, LOAD_SHORT, loadAddon } from "./addon.ts";
+import { NativeExecutable } from "./native-executable.ts";
+
+export interface NativeOptions {
+  /** Default: `PITH_THREADS`, else the cores that the process may use. */
+  readonly threads?: number;
+  /** "avx512", "avx2" or "scalar". Default: `PITH_KERNELS`, else the best that the machine has. */
+  readonly kernels?: string;
+}
+
+/** Rows are read through a ByteSource in pieces of about this many bytes. */
+const PIECE_BYTES = 4 << 20;
+const PANEL = 16;
+
+export class NativeStorage implements Storage {
+  readonly kind: Storage["kind"];
+  readonly bytes: number;
+  /** Element or weight type, for messages. */
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly spec: KvSpec | undefined;
+  readonly backend: NativeBackend;
+  readonly handle: Handle;
+  freed = false;
+
+  constructor(
+    backend: NativeBackend,
+    handle: Handle,
+    kind: Storage["kind"],
+    bytes: number,
+    type: string,
+    shape: readonly number[],
+    spec?: KvSpec,
+  ) {
+    this.backend = backend;
+    this.handle = handle;
+    this.kind = kind;
+    this.bytes = bytes;
+    this.type = type;
+    this.shape = shape;
+    this.spec = spec;
+  }
+
+  free(): void {
+    this.freed = true;
+    this.backend.addon.free(this.handle);
+  }
+}
+
+export class NativeBackend implements Backend {
+  readonly name = "native";
+  readonly kernels: string;
+  readonly threads: number;
+  readonly addon: Addon;
+  /** Kernel names by opcode. */
+  readonly table: readonly string[];
+  private readonly types: ReadonlyMap<string, number>;
+  private readonly owned = new Set<WeakRef<{ free(): void }>>();
+  private closed = false;
+
+  /** Whether the addon is built and loads. */
+  static available(): boolean {
+    try {
+      loadAddon();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Instruction sets of this machine, best first. */
+  static kernels(): string[] {
+    return loadAddon().info().isas;
+  }
+
+  /**
+   * @throws {Error} when the addon is not built or does not load
+   * @throws {RangeError} when the machine lacks the kernels asked for, or on a bad number of threads
+   */
+  constructor(options: NativeOptions = {}) {
+    this.addon = loadAddon();
+    this.threads = chooseThreads(options.threads);
+    const { isas, types } = this.addon.info();
+    const asked = options.kernels ?? (process.env.PITH_KERNELS || undefined);
+    this.kernels = asked ?? isas[0]!;
+    const isa = isas.indexOf(this.kernels);
+    if (isa < 0)
+      throw new RangeError(`Cannot use kernels "${asked}": this machine and build have ${isas.join(", ")}`);
+    this.table = this.addon.kernels(isa);
+    this.types = new Map(types.map((name, i) => [name, i]));
+    this.addon.open(this.threads);
+  }
+
+  dense(dtype: "f32" | "i32", shape: readonly number[], data?: Float32Array | Int32Array): Storage {
+    this.checkOpen("make dense storage");
+    const n = checkShape(shape, "dense storage");
+    if (data && (data.length !== n || isFloat(data) !== (dtype === "f32")))
+      throw new TypeError(
+        `Cannot make dense ${dtype}[${shape}]: found ${data.length} ${isFloat(data) ? "f32" : "i32"} values, wanted ${n} ${dtype}`,
+      );
+    const handle = this.addon.dense(this.types.get(dtype)!, n * 4);
+    if (data) this.addon.write(handle, data, 0);
+    return this.own(new NativeStorage(this, handle, "dense", n * 4, dtype, [...shape]));
+  }
+
+  async weight(source: WeightSource, signal?: AbortSignal): Promise<Storage> {
+    this.checkOpen(`load "${source.name}"`);
+    signal?.throwIfAborted();
+    const { name, shape, type } = source;
+    const cols = shape.at(-1) ?? 1;
+    const rows = checkShape(shape.slice(0, -1), name);
+    const bytes = rows * weightBytes(type, cols);
+    if (source.bytes !== bytes)
+      throw new RangeError(
+        `Cannot load "${name}": found ${source.bytes} bytes, wanted ${bytes} for ${type}[${shape}]`,
+      );
+    const heads = source.interleavedHeads ?? 0;
+    if (heads > 0 && rows % (2 * heads) !== 0)
+      throw new RangeError(
+        `Cannot load "${name}": ${rows} rows in ${heads} heads, wanted an even number of rows in each`,
+      );
+    if (shape.length < 2) return this.vector(source);
+
+    // q6_k has no kernels: it is held as the nearest type that has.
+    const held = type === "q6_k" ? "q8_0" : type;
+    const handle = this.addon.weight(this.types.get(held)!, rows, cols);
+    const storage = new NativeStorage(this, handle, "weight", panelBytes(held, rows, cols), held, [...shape]);
+    try {
+      if (source.source.path !== undefined && held === type) await this.fromFile(source, storage, signal);
+      else await this.fromPieces(source, storage, rows, cols, held, signal);
+    } catch (error) {
+      storage.free();
+      throw error;
+    }
+    return this.own(storage);
+  }
+
+  /** A vector is dense f32. */
+  private async vector(source: WeightSource): Promise<Storage> {
+    const data = new Float32Array(source.shape[0] ?? 1);
+    dequantize(source.type, await readAll(source, source.offset, source.bytes), data);
+    return this.dense("f32", source.shape, data);
+  }
+
+  private async fromFile(source: WeightSource, storage: NativeStorage, signal?: AbortSignal): Promise<void> {
+    const path = source.source.path!;
+    const cancel = () => storage.free();
+    signal?.addEventListener("abort", cancel, { once: true });
+    try {
+      const heads = source.interleavedHeads ?? 0;
+      const answer = await this.addon.load(storage.handle, path, source.offset, heads, this.threads);
+      const [error, end] = answer;
+      signal?.throwIfAborted();
+      if (error === 0) return;
+      if (error === LOAD_CANCELLED) throw new Error(`Cannot load "${source.name}": the backend was closed`);
+      if (error === LOAD_SHORT)
+        throw new RangeError(
+          `Cannot read "${path}": tensor "${source.name}" ends at byte ${source.offset + source.bytes}, but the file has ${end}`,
+        );
+      const message = getSystemErrorMap().get(-error)?.[1] ?? `system error ${error}`;
+      throw new Error(`Cannot read "${path}" for tensor "${source.name}": ${message}`);
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** Through the source's `read`, a few panels at a time. */
+  private async fromPieces(
+    source: WeightSource,
+    storage: NativeStorage,
+    rows: number,
+    cols: number,
+    held: WeightType,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const rowBytes = weightBytes(source.type, cols);
+    const step = Math.max(1, Math.floor(PIECE_BYTES / (rowBytes * PANEL + 1))) * PANEL;
+    for (let row = 0; row < rows; row += step) {
+      const n = Math.min(step, rows - row);
+      const offset = source.offset + row * rowBytes;
+      const bytes = await readAll(source, offset, n * rowBytes);
+      signal?.throwIfAborted();
+      const fitting = held === source.type ? bytes : requantize(source.type, held, bytes, n * cols);
+      this.addon.fill(storage.handle, row, n, fitting, source.interleavedHeads ?? 0);
+    }
+  }
+
+  kv(spec: KvSpec): Storage {
+    this.checkOpen("make KV pages");
+    const { layers, num_key_value_heads, head_dim, pages, type } = spec;
+    const width = Math.ceil(head_dim / 16) * 16;
+    const page = checkShape([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
+    const bytes = checkShape([pages, page], "KV pages") * (type === "f16" ? 2 : 4);
+    const handle = this.addon.kv(this.types.get(`kv_${type}`)!, bytes);
+    return this.own(new NativeStorage(this, handle, "kv", bytes, type, [pages, page], spec));
+  }
+
+  write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {
+    this.addon.write(this.denseOf(storage, "write", data, start).handle, data, start * 4);
+  }
+
+  read(storage: Storage, into: Float32Array | Int32Array, start = 0): void {
+    this.addon.read(this.denseOf(storage, "read", into, start).handle, into, start * 4);
+  }
+
+  compile(program: Program, maxima: Dims): Executable {
+    this.checkOpen("compile a program");
+    return this.own(new NativeExecutable(this, program, maxima));
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    for (const ref of this.owned) ref.deref()?.free();
+    this.owned.clear();
+    this.addon.close();
+  }
+
+  checkOpen(action: string): void {
+    if (this.closed) throw new Error(`Cannot ${action}: the backend was closed`);
+  }
+
+  /** Frees it on `close`, unless it is garbage before. */
+  private own<T extends { free(): void }>(thing: T): T {
+    if (this.owned.size >= this.sweepAt) {
+      for (const ref of this.owned) if (!ref.deref()) this.owned.delete(ref);
+      this.sweepAt = 2 * this.owned.size + 1024;
+    }
+    this.owned.add(new WeakRef(thing));
+    return thing;
+  }
+  private sweepAt = 1024;
+
+  private denseOf(
+    storage: Storage,
+    action: string,
+    data: Float32Array | Int32Array,
+    start: number,
+  ): NativeStorage {
+    if (!(storage instanceof NativeStorage) || storage.backend !== this)
+      throw new TypeError(`Cannot ${action} storage: it belongs to another backend`);
+    if (storage.freed) throw new Error(`Cannot ${action} storage: it was freed`);
+    if (storage.kind !== "dense" || isFloat(data) !== (storage.type === "f32"))
+      throw new TypeError(
+        `Cannot ${action} storage: it is ${storage.kind} ${storage.type}, wanted dense ${isFloat(data) ? "f32" : "i32"}`,
+      );
+    if (!(Number.isInteger(start) && start >= 0 && (start + data.length) * 4 <= storage.bytes))
+      throw new RangeError(
+        `Cannot ${action} storage: elements ${start} to ${start + data.length}, but it has ${storage.bytes / 4}`,
+      );
+    return storage;
+  }
+}
+
+/** Number of elements; everything that is allocated passes here. */
+function checkShape(shape: readonly number[], what: string): number {
+  const n = shape.reduce((a, b) => a * b, 1);
+  if (shape.some((d) => !(Number.isInteger(d) && d >= 0)) || n > 2 ** 46)
+    throw new RangeError(
+      `Cannot make ${what} of shape [${shape}]: wanted whole numbers, at most 2^46 in all`,
+    );
+  return n;
+}
+
+function isFloat(data: Float32Array | Int32Array): boolean {
+  return data instanceof Float32Array;
+}
+
+function panelBytes(type: WeightType, rows: number, cols: number): number {
+  return Math.ceil(rows / PANEL) * PANEL * weightBytes(type, cols);
+}
+
+async function readAll({ name, source }: WeightSource, offset: number, bytes: number): Promise<Uint8Array> {
+  const data = await source.read(offset, bytes);
+  if (data.length !== bytes)
+    throw new RangeError(
+      `Cannot read "${source.name}" for tensor "${name}": found ${data.length} bytes at ${offset}, wanted ${bytes}`,
+    );
+  return data;
+}
+
+function requantize(from: WeightType, to: WeightType, bytes: Uint8Array, n: number): Uint8Array {
+  if (n % WEIGHT_TYPES[to].blockSize !== 0) throw new RangeError(`Cannot hold ${n} elements as ${to}`);
+  const values = new Float32Array(n);
+  dequantize(from, bytes, values);
+  return quantize(to, values);
+}
