@@ -1,6 +1,6 @@
 // GGUF metadata as values: what the reader gives, the writer takes, and the typed getters that models use.
 
-import { quote } from "./source.ts";
+import { quote } from "./errors.ts";
 import type { TensorInfo } from "./types.ts";
 
 /** A list of strings kept as UTF-8 bytes: a vocabulary opens in milliseconds and is decoded when asked. */

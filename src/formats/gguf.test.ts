@@ -137,6 +137,31 @@ describe("written and read again", () => {
     }
   });
 
+  test("150,000 tokens are read in bounded pieces, and the tensors not at all", async () => {
+    const tokens = Array.from({ length: 150_000 }, (_, i) => `${"▁token".repeat(i % 4)}${i}`);
+    const path = await write({
+      metadata: [["tokenizer.ggml.tokens", { type: "array", of: "string", value: tokens }]],
+      tensors: [tensor("w", "f32", [4 * 2 ** 20])],
+    });
+    const bytes = await readFile(path);
+    const memory = fromBytes(path, bytes);
+    const asked: number[] = [];
+    const file = await readGguf({
+      ...memory,
+      read: (offset, length) => {
+        asked.push(length);
+        return memory.read(offset, length);
+      },
+    });
+    const headerBytes = file.tensors.get("w")!.offset;
+    expect(headerBytes).toBeGreaterThan(2 ** 21);
+    expect(asked.length).toBeGreaterThan(3);
+    expect(asked.reduce((a, b) => a + b)).toBeLessThan(3 * headerBytes);
+    const found = getStrings(file, "tokenizer.ggml.tokens")!;
+    expect(found.toArray().findIndex((token, i) => token !== tokens[i])).toBe(-1);
+    expect([found.length, found.at(149_999)]).toEqual([150_000, tokens.at(-1)]);
+  });
+
   test("strings that are not UTF-8 keep their bytes", async () => {
     const strings: GgufStrings = {
       ...encodeStrings(["", ""]),
@@ -236,6 +261,16 @@ describe("refused when read", () => {
       "string past the end",
       withPair(...text("k"), u32(9, 8), u64(1, 99)),
       'length of string 0 of "k" is 107, want no more than',
+    ],
+    [
+      "string of 2^32 bytes",
+      withPair(...text("k"), u32(9, 8), u64(1, 2 ** 32)),
+      'length of string 0 of "k" is 4294967296, want at most 16777216',
+    ],
+    [
+      "a part of a model",
+      withPair(...text("split.count"), u32(2), Uint8Array.of(3, 0)),
+      '"split.count" is 3, want the whole model in one file',
     ],
     ["boolean 2", withPair(...text("k"), u32(7), Uint8Array.of(2)), '"k" is the boolean 2, want 0 or 1'],
     ["alignment 48", withPair(...text("general.alignment"), u32(4, 48)), "is 48, want a power of two up to"],

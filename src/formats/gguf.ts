@@ -8,6 +8,7 @@
 //
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
+import { quote } from "./errors.ts";
 import {
   GGUF_NUMBER_ARRAYS,
   GGUF_TYPE_NAMES,
@@ -17,7 +18,7 @@ import {
 } from "./gguf-values.ts";
 import { HeaderReader } from "./header-reader.ts";
 import { notA } from "./sniff.ts";
-import { quote, type Source } from "./source.ts";
+import type { Source } from "./source.ts";
 import { countElements, STORAGE_TYPES, storageBytes, storageTypeOfGgml } from "./storage.ts";
 import type { TensorInfo } from "./types.ts";
 
@@ -58,6 +59,7 @@ export async function readGguf(source: Source): Promise<GgufFile> {
     if (metadata.has(key)) throw reader.error(`key ${i}`, `${quote(key)} again`, "each key once");
     metadata.set(key, await readValue(reader, quote(key)));
   }
+  refuseParts(reader, metadata.get("split.count"));
   const alignment = alignmentOf(reader, metadata.get("general.alignment"));
   const headers: TensorHeader[] = [];
   const names = new Set<string>();
@@ -117,6 +119,16 @@ async function readBools(reader: HeaderReader, count: number, what: string): Pro
   const bad = bytes.find((byte) => byte > 1);
   if (bad !== undefined) throw reader.error(what, `the boolean ${bad}`, "0 or 1");
   return bytes;
+}
+
+function refuseParts(reader: HeaderReader, count: GgufValue | undefined): void {
+  if (count && count.type !== "array" && Number(count.value) > 1) {
+    throw reader.error(
+      `"split.count"`,
+      `${count.value}`,
+      "the whole model in one file (llama-gguf-split --merge)",
+    );
+  }
 }
 
 function alignmentOf(reader: HeaderReader, found: GgufValue | undefined): number {

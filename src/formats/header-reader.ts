@@ -1,8 +1,9 @@
 // A cursor over the head of a source: little-endian fields in order, fetched in bounded chunks, every length
 // compared with what is left of the file before anything is allocated. Knows no format.
 
+import { decodeText, wrongField } from "./errors.ts";
 import { decodeUtf8 } from "./gguf-values.ts";
-import { decodeText, type Source, wrongField } from "./source.ts";
+import type { Source } from "./source.ts";
 
 const FIRST_CHUNK_BYTES = 128 * 1024;
 const MAX_CHUNK_BYTES = 4 * 2 ** 20;

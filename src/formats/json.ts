@@ -1,7 +1,7 @@
 // A strict JSON reader for headers that strangers write. Unlike JSON.parse it refuses a key that occurs twice
 // (two readers could see two files), nests to a limit, and gives objects as Maps, so no key is special.
 
-import { printable, quote } from "./source.ts";
+import { printable, quote } from "./errors.ts";
 
 export type Json = null | boolean | number | string | Json[] | Map<string, Json>;
 

@@ -2,9 +2,10 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { decodeText, quote, wrongField as wrong } from "./errors.ts";
 import { describeJson as describe, parseJson } from "./json.ts";
 import { readSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { decodeText, openFile, quote, type Source, wrongField as wrong } from "./source.ts";
+import { openFile, type Source } from "./source.ts";
 import type { TensorInfo } from "./types.ts";
 
 const MAX_INDEX_BYTES = 100_000_000;

@@ -6,9 +6,10 @@
 //
 // Format: https://github.com/huggingface/safetensors#format
 
+import { decodeText, quote, wrongField as wrong } from "./errors.ts";
 import { describeJson as describe, type Json, parseJson } from "./json.ts";
 import { notA } from "./sniff.ts";
-import { decodeText, quote, type Source, wrongField as wrong } from "./source.ts";
+import type { Source } from "./source.ts";
 import { countElements, storageBytes, storageTypeOfDtype } from "./storage.ts";
 import type { TensorInfo } from "./types.ts";
 

@@ -1,7 +1,7 @@
 // Reading a tensor that a file holds: its bytes, its values, or its bytes in pieces.
 
 import { dequantize, isWeightType, WEIGHT_TYPES } from "../engine/weights.ts";
-import { quote } from "./source.ts";
+import { quote } from "./errors.ts";
 import { countElements } from "./storage.ts";
 import type { TensorInfo, WeightTensor } from "./types.ts";
 
