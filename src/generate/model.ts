@@ -97,12 +97,12 @@ export class Model implements AsyncDisposable {
    * rejects before any work is done.
    */
   generate(prompt: string | ArrayLike<number>, options: GenerateOptions = {}): Generation {
-    return this.#start(() => this.encodePrompt(prompt, options.raw), options);
+    return this.#start(() => this.encodePrompt(prompt, options.raw), options, true);
   }
 
   /** Answers a conversation, in the form of the model's own chat template. */
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
-    return this.#start(() => this.encodeMessages(messages, options), options);
+    return this.#start(() => this.encodeMessages(messages, options), options, false);
   }
 
   /** The ids that `generate` makes of a prompt. */
@@ -165,7 +165,7 @@ export class Model implements AsyncDisposable {
     return this.close();
   }
 
-  #start(encode: () => ArrayLike<number>, options: GenerateOptions): Generation {
+  #start(encode: () => ArrayLike<number>, options: GenerateOptions, continues: boolean): Generation {
     const { tokenizer } = this.#parts;
     const { signal, mask, maxTokens } = options;
     const stream = new TextStream(
@@ -195,6 +195,7 @@ export class Model implements AsyncDisposable {
         ...(maxTokens !== undefined && { maxTokens: Math.floor(maxTokens) }),
         ...(mask && { mask }),
       });
+      if (continues) stream.continueFrom(sequence.tokens.subarray(0, sequence.length));
       engine.add(sequence);
       if (signal) this.#follow(signal, sequence, stream);
     } catch (error) {

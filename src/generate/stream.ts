@@ -49,6 +49,14 @@ export class TextStream implements Sink {
     this.logprobs = logprobs ? [] : undefined;
   }
 
+  /** The text continues that of a prompt: a space at its beginning is kept, where decoding from nothing drops it. */
+  continueFrom(prompt: ArrayLike<number>): void {
+    if (!this.#decoder) return;
+    // A character has at most 4 bytes: what these tokens leave unfinished is all that could be.
+    for (let i = Math.max(0, prompt.length - 4); i < prompt.length; i++)
+      if (prompt[i]! < this.#tokenizer!.vocabSize) this.#decoder.push(prompt[i]!);
+  }
+
   /** @throws {TypeError} for an empty stop string, or where there is no text to find one in */
   stopAt(stops: readonly string[]): void {
     if (stops.length === 0) return;

@@ -1,0 +1,36 @@
+// A real trained model through the public API: the text that its maker published, parts that add up, eight at once.
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { sharedData } from "../../test/helpers/shared-data.ts";
+import { loadOn } from "../../test/helpers/tiny-chat-model.ts";
+
+const folder = sharedData("stories260K");
+
+describe.skipIf(!folder)("stories260K (../shared/data is absent: skipped)", () => {
+  it("writes the published text, greedily", async () => {
+    await using model = await loadOn(folder!, { kv: "f32" });
+    const expected: number[] = JSON.parse(readFileSync(`${folder}/greedy_ids_bos_200.json`, "utf8"));
+    const text = readFileSync(`${folder}/expected_greedy.txt`, "utf8");
+    const generation = model.generate("", { maxTokens: expected.length - 1, temperature: 0 });
+    let shown = "";
+    for await (const part of generation) shown += part.text;
+    const result = await generation;
+    expect([1, ...result.ids]).toEqual(expected);
+    expect(shown).toBe(result.text);
+    expect(shown.trim()).toBe(text.trim());
+  });
+
+  it("goes on where a prompt ends, with the space between words", async () => {
+    await using model = await loadOn(folder!);
+    const { text } = await model.generate("Once upon a time, there", { maxTokens: 9, temperature: 0 });
+    expect(text).toMatch(/^ was a little girl/);
+  });
+
+  it("draws the same text from a seed, alone or among eight", async () => {
+    await using model = await loadOn(folder!, { cacheTokens: 1024 });
+    const ask = (seed: number) => model.generate("One day", { maxTokens: 30, seed });
+    const together = await Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(ask));
+    expect(new Set(together.map((r) => r.text)).size).toBe(8);
+    expect((await ask(5)).text).toBe(together[4]!.text);
+  });
+});
