@@ -14,7 +14,7 @@ const LLAMA = {
   head_dim: 16,
   vocab_size: 512,
   max_position_embeddings: 512,
-  rms_norm_eps: 2 ** -16,
+  rms_norm_eps: 1e-6,
   rope_theta: 10000,
   tie_word_embeddings: true,
 };

@@ -9,12 +9,22 @@ import { llama3Of, type Rope } from "./rope.ts";
 /** The metadata of a GGUF file as fields. A per-layer list whose values are all equal counts as that value. */
 export function ggufFields(file: Pick<GgufFile, "name" | "metadata">, prefix = ""): Fields {
   const get = (name: string): unknown => {
-    const value = file.metadata.get(prefix + name)?.value;
+    const { type, value } = file.metadata.get(prefix + name) ?? {};
+    if (type === "float32") return shortest(value as number);
     if (!ArrayBuffer.isView(value)) return value;
     const list = value as Uint32Array;
     return list.length > 0 && list.every((x) => x === list[0]) ? list[0] : Array.from(list);
   };
   return new Fields(file.name, get, prefix);
+}
+
+/** The shortest decimal that is `x` in f32: what was written before it was rounded, such as 1e-6. */
+function shortest(x: number): number {
+  for (let digits = 1; digits < 9; digits++) {
+    const y = Number(x.toPrecision(digits));
+    if (Math.fround(y) === x) return y;
+  }
+  return x;
 }
 
 /**
