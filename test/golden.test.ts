@@ -63,7 +63,7 @@ describe.each(Object.keys(TINY) as (keyof typeof TINY)[])("tiny %s", (name) => {
 
   describe.each(backends)("on %s", (_, make) => {
     const withRuntime = async (end: "" | ".gguf", use: (runtime: Runtime) => Promise<void>) => {
-      const backend = make();
+      const backend = await make();
       const model = await openModel(join(dir, name + end));
       try {
         const runtime = await createRuntime(model, backend, {

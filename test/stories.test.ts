@@ -12,7 +12,7 @@ const json = (file: string) => JSON.parse(readFileSync(`${folder}/${file}`, "utf
 
 describe.skipIf(!folder)("stories260K (../shared/data is absent: skipped)", () => {
   test.each(backends)("logits and greedy ids, %s", async (_, make) => {
-    const backend = make();
+    const backend = await make();
     const model = await openModel(folder!);
     const runtime = await createRuntime(model, backend, { kv: "f32", maxima: { T: 64, S: 4, R: 64 } });
     const reference = json("reference_logits.json");
