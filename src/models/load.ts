@@ -33,14 +33,25 @@ export async function loadWeights(
   const names = [...model.definition.params(model.config).keys()];
   const totalBytes = names.reduce((sum, name) => sum + model.tensors.get(name)!.bytes, 0);
   let bytes = 0;
+  // The native backend's threads read files by themselves: with all loads under way they go on while JavaScript does
+  // other work. Others pass every byte through JavaScript, and would hold all of them at once.
+  const most = backend.name === "native" ? names.length : 1;
+  const underWay = new Set<Promise<void>>();
+  const one = async (name: string) => {
+    weights.set(name, await loadWeight(model, backend, name, signal));
+    bytes += model.tensors.get(name)!.bytes;
+    onProgress?.({ tensor: name, bytes, totalBytes });
+  };
   try {
     for (const name of names) {
       signal?.throwIfAborted();
-      weights.set(name, await loadWeight(model, backend, name, signal));
-      bytes += model.tensors.get(name)!.bytes;
-      onProgress?.({ tensor: name, bytes, totalBytes });
+      const load = one(name).finally(() => underWay.delete(load));
+      underWay.add(load);
+      if (underWay.size >= most) await Promise.race(underWay);
     }
+    await Promise.all(underWay);
   } catch (error) {
+    await Promise.allSettled(underWay);
     for (const storage of weights.values()) storage.free();
     throw error;
   }
