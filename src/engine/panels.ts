@@ -31,9 +31,7 @@ export function panelBytes(type: PanelType, rows: number, cols: number): number 
 export function toPanels(type: PanelType, bytes: Uint8Array, rows: number, cols: number): Uint8Array {
   checkLength("toPanels", type, bytes.length, rows * weightBytes(type, cols));
   const panels = new Uint8Array(panelBytes(type, rows, cols));
-  move(type, rows, cols, (row, panel, length) => {
-    for (let i = 0; i < length; i++) panels[panel + i] = bytes[row + i]!;
-  });
+  move(type, bytes, panels, rows, cols, true);
   return panels;
 }
 
@@ -44,38 +42,54 @@ export function toPanels(type: PanelType, bytes: Uint8Array, rows: number, cols:
 export function fromPanels(type: PanelType, panels: Uint8Array, rows: number, cols: number): Uint8Array {
   checkLength("fromPanels", type, panels.length, panelBytes(type, rows, cols));
   const bytes = new Uint8Array(rows * weightBytes(type, cols));
-  move(type, rows, cols, (row, panel, length) => {
-    for (let i = 0; i < length; i++) bytes[row + i] = panels[panel + i]!;
-  });
+  move(type, bytes, panels, rows, cols, false);
   return bytes;
 }
 
-/**
- * Calls `copy(position among the rows, position in the panels, bytes)` for each run of bytes that moves whole:
- * an element, a scale, or four bytes of a group.
- */
+/** Moves every word (an element, a scale, half of the four bytes of a group) to the panels or from them. */
 function move(
   type: PanelType,
+  bytes: Uint8Array,
+  panels: Uint8Array,
   rows: number,
   cols: number,
-  copy: (row: number, panel: number, length: number) => void,
+  intoPanels: boolean,
 ): void {
   const { blockSize, blockBytes } = WEIGHT_TYPES[type];
+  const a = words(type, bytes);
+  const p = words(type, panels);
+  const blockWords = blockBytes / p.BYTES_PER_ELEMENT;
   const blocks = cols / blockSize;
-  const quantized = blockSize > 1;
-  for (let row = 0; row < rows; row++) {
-    const r = row % PANEL_ROWS;
+  const rowWords = blocks * blockWords;
+  for (let panel = 0; panel < rows; panel += PANEL_ROWS) {
+    const panelRows = Math.min(PANEL_ROWS, rows - panel);
     for (let k = 0; k < blocks; k++) {
-      const from = (row * blocks + k) * blockBytes;
-      const to = ((row - r) * blocks + k * PANEL_ROWS) * blockBytes;
-      if (!quantized) {
-        copy(from, to + r * blockBytes, blockBytes);
-        continue;
+      const to = panel * rowWords + k * PANEL_ROWS * blockWords;
+      for (let r = 0; r < panelRows; r++) {
+        const from = (panel + r) * rowWords + k * blockWords;
+        if (intoPanels) p[to + r] = a[from]!;
+        else a[from] = p[to + r]!;
+        for (let j = 1, g = to + PANEL_ROWS + 2 * r; j < blockWords; j += 2, g += 32) {
+          if (intoPanels) {
+            p[g] = a[from + j]!;
+            p[g + 1] = a[from + j + 1]!;
+          } else {
+            a[from + j] = p[g]!;
+            a[from + j + 1] = p[g + 1]!;
+          }
+        }
       }
-      copy(from, to + r * 2, 2);
-      for (let j = 2, g = to + 32; j < blockBytes; j += 4, g += 64) copy(from + j, g + r * 4, 4);
     }
   }
+}
+
+/** `bytes` as words of the type's size, copied only when they do not start at a multiple of it. */
+function words(type: PanelType, bytes: Uint8Array): Uint32Array | Uint16Array {
+  const size = type === "f32" ? 4 : 2;
+  const { buffer, byteOffset, length } = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  return type === "f32"
+    ? new Uint32Array(buffer, byteOffset, length / 4)
+    : new Uint16Array(buffer, byteOffset, length / 2);
 }
 
 function checkLength(action: string, type: PanelType, found: number, want: number): void {

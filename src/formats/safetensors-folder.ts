@@ -3,7 +3,7 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeText, quote, wrongField as wrong } from "./errors.ts";
-import { describeJson as describe, parseJson } from "./json.ts";
+import { describeJson as describe, isObject, parseJson } from "./json.ts";
 import { readSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { openFile, type Source } from "./source.ts";
 import type { TensorInfo } from "./types.ts";
@@ -73,10 +73,10 @@ async function readWeightMap(path: string): Promise<Map<string, string>> {
       throw wrong(source, "size", source.size, `at most ${MAX_INDEX_BYTES}`);
     }
     const index = parseJson(decodeText(source, "text", await source.read(0, source.size)), path);
-    const found = index instanceof Map ? index.get("weight_map") : undefined;
-    if (!(found instanceof Map)) throw wrong(source, `"weight_map"`, describe(found), "an object");
+    const found = isObject(index) ? index.weight_map : undefined;
+    if (!isObject(found)) throw wrong(source, `"weight_map"`, describe(found), "an object");
     const weightMap = new Map<string, string>();
-    for (const [name, shard] of found) {
+    for (const [name, shard] of Object.entries(found)) {
       // A shard is a file of this folder: a name with a path in it could reach any file of the machine.
       if (typeof shard !== "string" || !/^[^/\\\0]+\.safetensors$/.test(shard)) {
         throw wrong(

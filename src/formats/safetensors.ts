@@ -7,7 +7,7 @@
 // Format: https://github.com/huggingface/safetensors#format
 
 import { decodeText, quote, wrongField as wrong } from "./errors.ts";
-import { describeJson as describe, type Json, parseJson } from "./json.ts";
+import { describeJson as describe, isObject, type Json, parseJson } from "./json.ts";
 import { notA } from "./sniff.ts";
 import type { Source } from "./source.ts";
 import { countElements, storageBytes, storageTypeOfDtype } from "./storage.ts";
@@ -15,6 +15,7 @@ import type { TensorInfo } from "./types.ts";
 
 /** The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
+const MAX_TENSORS = 100_000;
 const MAX_DIMS = 8;
 
 export interface SafetensorsFile {
@@ -36,43 +37,48 @@ export async function readSafetensors(source: Source): Promise<SafetensorsFile> 
 
   const dataStart = 8 + Number(length);
   const header = parseJson(decodeText(source, "header", await source.read(8, Number(length))), source.name);
-  if (!(header instanceof Map)) throw wrong(source, "header", describe(header), "a JSON object");
-  const metadata = readMetadata(source, header.get("__metadata__"));
-  header.delete("__metadata__");
+  if (!isObject(header)) throw wrong(source, "header", describe(header), "a JSON object");
+  const entries = Object.entries(header);
+  if (entries.length > MAX_TENSORS) {
+    throw wrong(source, "number of tensors", entries.length, `at most ${MAX_TENSORS}`);
+  }
+  let metadata = new Map<string, string>();
   const tensors = new Map<string, TensorInfo>();
-  for (const [name, entry] of header) tensors.set(name, readTensorEntry(source, name, entry, dataStart));
+  for (const [name, entry] of entries) {
+    if (name === "__metadata__") metadata = readMetadata(source, entry);
+    else tensors.set(name, readTensorEntry(source, name, entry, dataStart));
+  }
   checkCovered(source, tensors, dataStart);
   return { tensors, metadata };
 }
 
-function readMetadata(source: Source, found: Json | undefined): Map<string, string> {
-  if (found === undefined) return new Map();
-  if (!(found instanceof Map)) throw wrong(source, `"__metadata__"`, describe(found), "an object of strings");
-  for (const [key, value] of found) {
+function readMetadata(source: Source, found: Json): Map<string, string> {
+  if (!isObject(found)) throw wrong(source, `"__metadata__"`, describe(found), "an object of strings");
+  const metadata = new Map<string, string>();
+  for (const [key, value] of Object.entries(found)) {
     if (typeof value !== "string") {
       throw wrong(source, `${quote(key)} in "__metadata__"`, describe(value), "a string");
     }
+    metadata.set(key, value);
   }
-  return found as Map<string, string>;
+  return metadata;
 }
 
 function readTensorEntry(source: Source, name: string, entry: Json, dataStart: number): TensorInfo {
   const what = `of tensor ${quote(name)}`;
-  if (!(entry instanceof Map)) throw wrong(source, `entry ${what}`, describe(entry), "an object");
-  for (const key of entry.keys()) {
+  if (!isObject(entry)) throw wrong(source, `entry ${what}`, describe(entry), "an object");
+  for (const key of Object.keys(entry)) {
     if (key !== "dtype" && key !== "shape" && key !== "data_offsets") {
       throw wrong(source, `entry ${what}`, `with ${quote(key)}`, "dtype, shape and data_offsets alone");
     }
   }
-  const dtype = entry.get("dtype");
+  const { dtype, shape, data_offsets: offsets } = entry;
   const type = typeof dtype === "string" ? storageTypeOfDtype(dtype) : undefined;
   if (!type) throw wrong(source, `dtype ${what}`, describe(dtype), `a dtype of safetensors, such as "BF16"`);
 
-  const shape = entry.get("shape");
   if (!isSizes(shape) || shape.length > MAX_DIMS) {
     throw wrong(source, `shape ${what}`, describe(shape), `at most ${MAX_DIMS} whole numbers`);
   }
-  const offsets = entry.get("data_offsets");
   if (!isSizes(offsets) || offsets.length !== 2 || offsets[0]! > offsets[1]!) {
     throw wrong(source, `data_offsets ${what}`, describe(offsets), "[begin, end] with begin <= end");
   }
