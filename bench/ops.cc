@@ -2,7 +2,7 @@
 // length and chunking, and how fast attention is beside a raw read of its KV.
 // Build (AVX-512; leave out flags for AVX2: -mavx2 -mfma -mf16c, or the plain processor: none), then run; `speed` measures:
 //   g++ -std=c++20 -O3 -ffp-contract=off -Wno-uninitialized -Ikernels -mavx512f -mavx512bw -mavx512vl -mavx512dq
-//     -mfma -mf16c -pthread -o /tmp/ops-bench bench/ops.cc && /tmp/ops-bench [speed]
+//     -mfma -mf16c -pthread -o /tmp/ops-bench bench/ops.cc && /tmp/ops-bench [speed [shape]]
 #include "pith.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -309,7 +309,7 @@ static void test_optim() {
 #include "ops_attention.h"
 
 int main(int argc, char** argv) {
-  if (argc > 1 && !strcmp(argv[1], "speed")) return speed_attention();
+  if (argc > 1 && !strcmp(argv[1], "speed")) return speed_attention(argc - 2, argv + 2);
   test_elementwise();
   test_reduce();
   test_optim();

@@ -273,7 +273,14 @@ static void speed_case(const char* name, Shape s, int layers, int past, int T, i
   munmap(kv, bytes);
 }
 
-static int speed_attention() {
+// Figures of the usual shapes, or of one: Hq Hkv D layers past T threads.
+static int speed_attention(int argc, char** argv) {
+  if (argc == 7) {
+    int x[7];
+    for (int i = 0; i < 7; i++) x[i] = atoi(argv[i]);
+    speed_case("", {x[0], x[1], x[2], 0}, x[3], x[4], x[5], x[6]);
+    return 0;
+  }
   for (int threads : {1, 2}) {
     speed_case("1B", {32, 8, 64, 0}, 16, 2048, 1, threads);
     speed_case("0.5B", {14, 2, 64, 0}, 24, 2048, 1, threads);

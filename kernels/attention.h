@@ -107,15 +107,22 @@ static void rope_write(const Run& run, const Node& node, int thread) {
 
 // --- Reading ----------------------------------------------------------------------------------------------------------
 
-// Pages of one segment and kv head as they lie.
+// Pages of one segment and kv head as they lie. After its last page comes, most likely, the next head.
 template <class E>
 struct Direct {
   typedef E Element;
   const Pool& p;
+  const Block& b;
   int64_t s, head;
-  void load(int64_t page, int, const E** k, const E** v) {
+  int64_t load(int64_t page, int, const E** k, const E** v) {
     *k = (const E*)p.at(s, page, head);
     *v = *k + PAGE * p.Dp;
+    const uint8_t* next = (const uint8_t*)*k;
+    if ((page + 1) * PAGE < b.end[b.n - 1])
+      next = p.at(s, page + 1, head);
+    else if (head + 1 < p.Hkv)
+      next = p.at(s, b.first[0] / PAGE, head + 1);
+    return next - (const uint8_t*)*k;
   }
 };
 // f16 pages turned into f32 once for many rows: the same numbers.
@@ -124,13 +131,14 @@ struct Widened {
   const Pool& p;
   const Block& b;
   int64_t s, head;
-  void load(int64_t page, int tiles, const float** k, const float** v) {
+  int64_t load(int64_t page, int tiles, const float** k, const float** v) {
     const uint16_t* from = (const uint16_t*)p.at(s, page, head);
     int64_t n = tiles * 16 * p.Dp;
     for (int64_t i = 0; i < n; i += 16) store(b.k + i, load_f16(from + i));
     for (int64_t i = 0; i < n; i += 16) store(b.v + i, load_f16(from + PAGE * p.Dp + i));
     *k = b.k;
     *v = b.v;
+    return 0;
   }
 };
 
@@ -209,10 +217,10 @@ PITH_INLINE void block_rows(Block& b, const Pool& p, const Unit& u, const float*
 template <class F>
 PITH_INLINE void with_pages(const Pool& p, const Block& b, const Unit& u, F f) {
   if (!p.half) {
-    Direct<float> pages = {p, u.s, u.head};
+    Direct<float> pages = {p, b, u.s, u.head};
     f(pages);
   } else if (b.n <= 2 * TALL) {
-    Direct<uint16_t> pages = {p, u.s, u.head};
+    Direct<uint16_t> pages = {p, b, u.s, u.head};
     f(pages);
   } else {
     Widened pages = {p, b, u.s, u.head};

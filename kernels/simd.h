@@ -204,15 +204,22 @@ PITH_INLINE I load_int(const int32_t* p) {
 PITH_INLINE void store(float* p, V v) { put(p, v); }
 PITH_INLINE void store_int(int32_t* p, I v) { put(p, v); }
 
-PITH_INLINE void fill(P& v, float x) { v = P{} + x; }
-PITH_INLINE void fill(PI& v, int32_t x) { v = PI{} + x; }
+template <class T, class S>
+PITH_INLINE void fill(T& v, S x) {  // a list, which gcc makes a broadcast from memory
+  if constexpr (PIECE == 16)
+    v = T{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+  else if constexpr (PIECE == 8)
+    v = T{x, x, x, x, x, x, x, x};
+  else
+    v = T{x, x, x, x};
+}
 template <class H, class S>
 PITH_INLINE void fill(Pair<H>& v, S x) {
   fill(v.lo, x);
   v.hi = v.lo;
 }
 PITH_INLINE V zero() { return V{}; }
-// Every lane x (a zero becomes +0).
+// Every lane x.
 PITH_INLINE V splat(float x) {
   V v;
   fill(v, x);
