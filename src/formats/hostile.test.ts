@@ -320,11 +320,11 @@ describe("GGUF", () => {
     }
   });
 
-  test("11,000 mutants", async () => {
+  test("12,000 mutants", async () => {
     const random = new Random(2026);
     const before = peakMiB();
     const loaded = await run(
-      11_000,
+      12_000,
       () => {
         const seed = random.of(seeds);
         const file = serialize(seed);
@@ -352,10 +352,10 @@ describe("safetensors", () => {
     expect(await run(valid.length, (length) => valid.slice(0, length), readSafetensors)).toBe(0);
   });
 
-  test("7,000 mutants", async () => {
+  test("8,000 mutants", async () => {
     const random = new Random(7);
     const before = peakMiB();
-    const loaded = await run(7_000, () => mutateSafetensors(random), readSafetensors);
+    const loaded = await run(8_000, () => mutateSafetensors(random), readSafetensors);
     expect(loaded).toBeGreaterThan(100);
     expect(loaded).toBeLessThan(5_000);
     expect(peakMiB() - before).toBeLessThan(256);
