@@ -13,6 +13,12 @@ export interface AddedToken {
   singleWord?: boolean;
 }
 
+export interface FoundToken {
+  start: number;
+  end: number;
+  token: AddedToken;
+}
+
 interface Node {
   next: Map<string, Node>;
   token: AddedToken | undefined;
@@ -43,33 +49,21 @@ export class AddedTokens {
   split(text: string): (string | number)[] {
     const out: (string | number)[] = [];
     let start = 0;
-    let eatsSpace = false; // the last token takes the white space after it away
-    const flush = (end: number): string => {
-      const piece = text.slice(start, end);
-      return eatsSpace ? piece.trimStart() : piece;
-    };
-    for (let i = 0; i < text.length; i++) {
-      if (this.#begins[text.charCodeAt(i)] === 0) continue;
-      const token = this.#longest(text, i);
-      if (!token) continue;
-      const piece = token.lstrip ? flush(i).trimEnd() : flush(i);
-      if (piece !== "") out.push(piece);
-      out.push(token.id);
-      eatsSpace = token.rstrip ?? false;
-      start = i + token.content.length;
-      i = start - 1;
+    for (const found of this.find(text)) {
+      if (found.start > start) out.push(text.slice(start, found.start));
+      out.push(found.token.id);
+      start = found.end;
     }
-    const rest = flush(text.length);
-    if (rest !== "") out.push(rest);
+    if (start < text.length) out.push(text.slice(start));
     return out;
   }
 
-  /** Where each token begins and ends, the longest at every place. For text that is not to be changed. */
-  find(text: string): { start: number; end: number; token: AddedToken }[] {
-    const found: { start: number; end: number; token: AddedToken }[] = [];
+  /** Where each token begins and ends: at every place the longest that is accepted. */
+  find(text: string, accept?: (start: number, end: number) => boolean): FoundToken[] {
+    const found: FoundToken[] = [];
     for (let i = 0; i < text.length; i++) {
       if (this.#begins[text.charCodeAt(i)] === 0) continue;
-      const token = this.#longest(text, i);
+      const token = this.#longest(text, i, accept);
       if (!token) continue;
       const end = i + token.content.length;
       found.push({ start: i, end, token });
@@ -78,14 +72,20 @@ export class AddedTokens {
     return found;
   }
 
-  #longest(text: string, start: number): AddedToken | undefined {
+  #longest(
+    text: string,
+    start: number,
+    accept: ((start: number, end: number) => boolean) | undefined,
+  ): AddedToken | undefined {
     let best: AddedToken | undefined;
     let node = this.#root;
     for (let i = start; i < text.length; i++) {
       const next = node.next.get(text[i]!);
       if (!next) break;
       node = next;
-      if (node.token && !(node.token.singleWord && touches(text, start, i + 1))) best = node.token;
+      const { token } = node;
+      if (!token || (token.singleWord && touches(text, start, i + 1))) continue;
+      if (!accept || accept(start, i + 1)) best = token;
     }
     return best;
   }

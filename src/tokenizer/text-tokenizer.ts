@@ -59,6 +59,8 @@ export class TextTokenizer implements Tokenizer {
   /** Every added token, and those that are no control tokens. */
   readonly #all: AddedTokens;
   readonly #plain: AddedTokens;
+  /** Those that take white space away, by id. */
+  readonly #strips: ReadonlyMap<number, AddedToken>;
 
   constructor(parts: TokenizerParts) {
     this.#parts = parts;
@@ -75,6 +77,9 @@ export class TextTokenizer implements Tokenizer {
     if (parts.padId !== undefined) this.padId = parts.padId;
     if (parts.unkId !== undefined) this.unkId = parts.unkId;
     if (parts.chatTemplate !== undefined) this.chatTemplate = parts.chatTemplate;
+    this.#strips = new Map(
+      parts.added.filter((token) => token.lstrip || token.rstrip).map((token) => [token.id, token]),
+    );
     this.#all = new AddedTokens(parts.added);
     this.#plain = new AddedTokens(parts.added.filter((token) => !token.special));
   }
@@ -105,10 +110,23 @@ export class TextTokenizer implements Tokenizer {
     return out;
   }
 
-  #encodePieces(pieces: readonly (string | number)[], out: number[]): void {
+  #encodePieces(pieces: (string | number)[], out: number[]): void {
+    if (this.#strips.size > 0) this.#strip(pieces);
     for (const [i, piece] of pieces.entries()) {
       if (typeof piece === "number") out.push(piece);
-      else this.#parts.encodeText(piece, i === 0, out);
+      else if (piece !== "") this.#parts.encodeText(piece, i === 0, out);
+    }
+  }
+
+  /** Takes white space away where a token wants none beside it. */
+  #strip(pieces: (string | number)[]): void {
+    for (const [i, piece] of pieces.entries()) {
+      const token = typeof piece === "number" ? this.#strips.get(piece) : undefined;
+      if (!token) continue;
+      const before = pieces[i - 1];
+      const after = pieces[i + 1];
+      if (token.lstrip && typeof before === "string") pieces[i - 1] = before.trimEnd();
+      if (token.rstrip && typeof after === "string") pieces[i + 1] = after.trimStart();
     }
   }
 

@@ -1,0 +1,15 @@
+// Public face of the tokenizer: text <-> ids, streaming decode, chat templates. Knows no tensors and no models.
+export { ChatTemplate, encodeChat } from "./chat-template.ts";
+export { tokenizerToGguf, tokenizerToJson } from "./convert.ts";
+export { loadTokenizerFolder } from "./folder.ts";
+export { loadTokenizerGguf } from "./gguf.ts";
+export { loadTokenizerJson } from "./huggingface.ts";
+export { StreamDecoder } from "./stream.ts";
+export type {
+  ChatInput,
+  ChatMessage,
+  ChatSegment,
+  DecodeOptions,
+  EncodeOptions,
+  Tokenizer,
+} from "./types.ts";
