@@ -1,5 +1,5 @@
-// See pool.h. A job is published in one atomic word (epoch and number of threads); workers watch that word: first with
-// pauses, then yielding the processor, then asleep. A worker that is not among the job's threads never touches the job.
+// See pool.h. A job is published in one atomic word (epoch and number of threads). Workers watch that word, yielding the
+// processor, and sleep after a while. A worker that is not among the job's threads never touches the job.
 #include "pool.h"
 
 #include <pthread.h>
@@ -21,8 +21,8 @@ namespace pith {
 
 namespace {
 
-// How long a worker waits for the next job before it sleeps. JavaScript takes 10 to 100 us between two steps.
-constexpr int64_t SPIN_NS = 5'000;
+// How long a worker yields before it sleeps: JavaScript takes 10 to 100 us between two steps. It never waits for a job
+// without yielding, because JavaScript, which is about to give the next one, may be waiting for this very core.
 constexpr int64_t YIELD_NS = 200'000;
 // Pauses in a barrier before yielding: the others are normally there within a microsecond.
 constexpr int MEET_PAUSES = 2000;
@@ -106,19 +106,10 @@ void publish(Job* job, int threads) {
 uint64_t wait(Worker& w) {
   uint64_t word;
   int64_t start = now();
-  for (int turn = 0;; turn++) {
+  do {
     if ((word = pool.word.load(std::memory_order_acquire)) != w.seen) return word;
-    if (turn % 32) {
-      pause();
-      continue;
-    }
-    int64_t waited = now() - start;
-    if (waited > SPIN_NS + YIELD_NS) break;
-    if (waited > SPIN_NS) {
-      sched_yield();
-      turn--;
-    }
-  }
+    sched_yield();
+  } while (now() - start < YIELD_NS);
   for (;;) {
     w.parked.store(1);
     if ((word = pool.word.load()) != w.seen) {
