@@ -35,6 +35,7 @@ export async function loadOn(
     runner,
     tokenizer,
     backend,
+    bytes: { ...runner.bytes, perToken: runner.bytes.weights },
     release() {
       runner.close();
       backend.close();
