@@ -2,7 +2,7 @@
 
 import type { KvType } from "../engine/backend.ts";
 import { type BackendName, createBackend } from "../engine/backends/index.ts";
-import { createRuntime, type LoadProgress, openModel } from "../models/index.ts";
+import { createRuntime, type LoadProgress, type OpenedModel, openModel } from "../models/index.ts";
 import { Model } from "./model.ts";
 
 export interface LoadModelOptions {
@@ -72,6 +72,7 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
         runner: runtime,
         tokenizer,
         backend,
+        bytes: { ...runtime.bytes, perToken: runtime.bytes.weights - gatheredBytes(opened) },
         release() {
           runtime.close();
           backend.close();
@@ -84,6 +85,11 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
   } finally {
     await opened.close();
   }
+}
+
+/** Bytes of an embedding of which a token reads one row: the head has a matrix of its own. */
+export function gatheredBytes({ config, tensors }: Pick<OpenedModel, "config" | "tensors">): number {
+  return config.tie_word_embeddings ? 0 : (tensors.get("model.embed_tokens.weight")?.bytes ?? 0);
 }
 
 function count(name: string, value: number, max: number): void {

@@ -37,6 +37,8 @@ export interface ModelParts {
   /** The tokenizer, or why there is none: ids go in and out without one. */
   readonly tokenizer: Tokenizer | Error;
   readonly backend: { readonly name: string; readonly kernels: string; readonly threads: number };
+  /** Bytes of weights, of those that a token reads (not the embedding, where the head has its own), of the KV cache. */
+  readonly bytes: { readonly weights: number; readonly perToken: number; readonly kv: number };
   /** Frees weights, cache and threads. */
   release(): void;
 }
@@ -49,23 +51,26 @@ export class Model implements AsyncDisposable {
   readonly ctx: number;
   /** What computes: its name, instruction set and number of threads. */
   readonly backend: ModelParts["backend"];
+  readonly bytes: ModelParts["bytes"];
+  /** Tokens that end an answer: the tokenizer's and generation_config.json's. */
+  readonly eosIds: ReadonlySet<number>;
   readonly #parts: ModelParts;
   readonly #engine: Engine;
-  readonly #eos: ReadonlySet<number>;
   #template: ChatTemplate | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(parts: ModelParts) {
-    const { name, config, generationConfig, runner, tokenizer, backend } = parts;
+    const { name, config, generationConfig, runner, tokenizer, backend, bytes } = parts;
     this.#parts = parts;
     this.name = name;
     this.config = config;
     this.generationConfig = generationConfig;
     this.backend = backend;
+    this.bytes = bytes;
     this.#engine = new Engine(runner);
     this.ctx = this.#engine.ctx;
     const own = tokenizer instanceof Error ? [] : tokenizer.eosIds;
-    this.#eos = new Set([...own, ...generationConfig.eos_token_id]);
+    this.eosIds = new Set([...own, ...generationConfig.eos_token_id]);
   }
 
   /** @throws {Error} when the model has none that can be read */
@@ -127,7 +132,7 @@ export class Model implements AsyncDisposable {
       throw new Error(
         `Cannot chat with ${JSON.stringify(this.name)}: it has no chat template, wanted one; use generate`,
       );
-    this.#template ??= new ChatTemplate(tokenizer.chatTemplate);
+    this.#template ??= new ChatTemplate(tokenizer.chatTemplate, this.name);
     const { tools, template } = options;
     const input = { ...template, messages, add_generation_prompt: true, ...(tools && { tools }) };
     return encodeChat(tokenizer, this.#template, input);
@@ -191,7 +196,7 @@ export class Model implements AsyncDisposable {
       sequence = new Sequence(encode(), {
         sink: stream,
         sample,
-        eos: this.#eos,
+        eos: this.eosIds,
         ...(maxTokens !== undefined && { maxTokens: Math.floor(maxTokens) }),
         ...(mask && { mask }),
       });
