@@ -107,7 +107,7 @@ static void rope_write(const Run& run, const Node& node, int thread) {
 
 // --- Reading ----------------------------------------------------------------------------------------------------------
 
-// Pages of one segment and kv head as they lie. After its last page comes, most likely, the next head.
+// Pages of one segment and kv head as they lie.
 template <class E>
 struct Direct {
   typedef E Element;
@@ -117,7 +117,7 @@ struct Direct {
   int64_t load(int64_t page, int, const E** k, const E** v) {
     *k = (const E*)p.at(s, page, head);
     *v = *k + PAGE * p.Dp;
-    const uint8_t* next = (const uint8_t*)*k;
+    const uint8_t* next = (const uint8_t*)*k;  // the next page; after the last one, most likely, the next head
     if ((page + 1) * PAGE < b.end[b.n - 1])
       next = p.at(s, page + 1, head);
     else if (head + 1 < p.Hkv)
@@ -213,13 +213,19 @@ PITH_INLINE void block_rows(Block& b, const Pool& p, const Unit& u, const float*
   }
 }
 
-// f(pages): reads f16 directly for few rows, and widens it once for many.
+// f(pages): reads f16 directly for few rows, and widens it once for many. Where an instruction converts, doing it again for
+// every four rows costs less than a pass of its own, which would wait for memory with nothing to compute.
+#if defined(__F16C__) || defined(__AVX512F__)
+constexpr int FEW = 16;
+#else
+constexpr int FEW = TALL;
+#endif
 template <class F>
 PITH_INLINE void with_pages(const Pool& p, const Block& b, const Unit& u, F f) {
   if (!p.half) {
     Direct<float> pages = {p, b, u.s, u.head};
     f(pages);
-  } else if (b.n <= 2 * TALL) {
+  } else if (b.n <= FEW) {
     Direct<uint16_t> pages = {p, b, u.s, u.head};
     f(pages);
   } else {
