@@ -23,7 +23,7 @@ export interface BenchOptions {
   /** Tokens of an answer. Default 64. */
   readonly tokens?: number;
   readonly signal?: AbortSignal;
-  /** Called once a round, e.g. to measure memory beside it. */
+  /** Called after each round, e.g. to measure memory beside it. */
   readonly onRound?: (round: number) => void;
 }
 
@@ -49,7 +49,6 @@ export async function bench(model: Model, options: BenchOptions = {}): Promise<B
     });
   await run(Math.min(8, room), 2); // memory is touched, threads are awake
   for (let round = 0; round < rounds; round++) {
-    onRound?.(round);
     speeds.prefill.push((await run(prefill, 1)).stats.promptTokensPerSecond);
     speeds.decode.push((await run(Math.min(8, room >> 1), tokens)).stats.tokensPerSecond);
     const eight = await Promise.all(Array.from({ length: 8 }, () => run(Math.min(8, room >> 1), tokens)));
@@ -60,6 +59,7 @@ export async function bench(model: Model, options: BenchOptions = {}): Promise<B
       ),
     );
     if (past !== undefined) speeds.past.push((await run(past, tokens)).stats.tokensPerSecond);
+    onRound?.(round);
   }
   const decode = median(speeds.decode);
   return {

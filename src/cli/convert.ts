@@ -1,0 +1,41 @@
+// pith convert: a model in another form or type.
+
+import { convert as convertModel, openModel, type SaveType } from "../models/index.ts";
+import { note, printJson } from "./output.ts";
+import { progressBar } from "./progress.ts";
+
+export interface ConvertOptions {
+  type?: SaveType;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+export async function convert(nameOrPath: string, out: string, options: ConvertOptions): Promise<void> {
+  const model = await openModel(nameOrPath);
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new Error("Interrupted: nothing was written"));
+  process.once("SIGINT", onInterrupt);
+  const bar = progressBar("writing");
+  try {
+    const result = await convertModel(model, out, {
+      ...(options.type && { type: options.type }),
+      ...(options.overwrite && { overwrite: true }),
+      signal: interrupt.signal,
+      onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
+    });
+    bar.stop();
+    if (options.json) return printJson(result);
+    note(`wrote ${result.path} (${result.format}, ${result.type})`);
+    for (const { name, shape } of result.fallbacks)
+      note(`${name} [${shape.join(", ")}] is f16: no block of ${options.type} divides its width`);
+    if (result.left_out.length > 0)
+      note(`left out, as the model has no use for them: ${result.left_out.slice(0, 8).join(", ")}`);
+  } catch (error) {
+    if (interrupt.signal.aborted) process.exitCode = 130;
+    throw error;
+  } finally {
+    bar.stop();
+    process.off("SIGINT", onInterrupt);
+    await model.close();
+  }
+}

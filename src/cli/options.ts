@@ -1,0 +1,113 @@
+// Options that several verbs share, and how their values are read.
+
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { LoadModelOptions } from "../generate/load.ts";
+import type { GenerateOptions } from "../generate/model.ts";
+
+export interface ModelOptions {
+  threads?: number;
+  backend?: "native" | "wasm" | "reference";
+  ctx?: number;
+  kv?: "f16" | "f32";
+}
+
+export interface TextOptions extends ModelOptions {
+  maxTokens?: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  seed?: number | bigint;
+  stop?: string[];
+  system?: string;
+  raw?: boolean;
+}
+
+export function addModelOptions(command: Command): Command {
+  return command
+    .option(
+      "--threads <n>",
+      "threads to compute with (default: PITH_THREADS, else the usable cores)",
+      count(1),
+    )
+    .addOption(
+      choice("--backend <name>", "native, wasm or reference (default: PITH_BACKEND, else native)", [
+        "native",
+        "wasm",
+        "reference",
+      ]),
+    )
+    .option(
+      "--ctx <tokens>",
+      "most tokens of a prompt and its answer (default: the model's, at most 4096)",
+      count(1),
+    )
+    .addOption(choice("--kv <type>", "type of the KV cache (default: f16)", ["f16", "f32"]));
+}
+
+export function addGenerateOptions(command: Command): Command {
+  return command
+    .option("--max-tokens <n>", "most tokens of an answer (default: what the context has room for)", count(0))
+    .option("--temperature <x>", "0: always the likeliest token (default: the model's, else 0.8)", number)
+    .option("--top-k <n>", "only the k likeliest tokens, 0: all (default: the model's, else 40)", count(0))
+    .option(
+      "--top-p <x>",
+      "only the likeliest that reach this probability (default: the model's, else 0.95)",
+      number,
+    )
+    .option(
+      "--min-p <x>",
+      "only what is this times as likely as the likeliest (default: the model's, else 0.05)",
+      number,
+    )
+    .option("--seed <n>", "the same seed gives the same text (default: random)", seed)
+    .option("--stop <text>", "end the answer before this text; may be given more than once", collect)
+    .option("--system <text>", "the system's message of a chat")
+    .option("--raw", "the prompt as it stands: no chat template, no begin token, control tokens by name");
+}
+
+export function choice(flags: string, description: string, values: readonly string[]): Option {
+  return new Option(flags, description).choices(values);
+}
+
+/** A whole number from `min` on. */
+export function count(min: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < min)
+      throw new InvalidArgumentError(`Wanted a whole number, ${min} or more.`);
+    return value;
+  };
+}
+
+export function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("Wanted a number.");
+  return value;
+}
+
+function seed(text: string): number | bigint {
+  if (!/^\d{1,20}$/.test(text)) throw new InvalidArgumentError("Wanted a whole number, 0 or more.");
+  const value = BigInt(text);
+  return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
+}
+
+function collect(value: string, before: string[] = []): string[] {
+  return [...before, value];
+}
+
+/** What of the options `loadModel` takes. */
+export function loadOptions({ threads, backend, ctx, kv }: ModelOptions): LoadModelOptions {
+  return defined({ threads, backend, ctx, kv });
+}
+
+/** What of the options `generate` and `chat` take. */
+export function generateOptions(options: TextOptions): GenerateOptions {
+  const { maxTokens, temperature, topK, topP, minP, seed, stop } = options;
+  return defined({ maxTokens, temperature, topK, topP, minP, seed, stop });
+}
+
+/** The properties that are set. */
+function defined<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as never;
+}

@@ -1,0 +1,61 @@
+// What verbs print with: text on stdout, everything about it on stderr; nothing a file names can move the cursor.
+
+import { once } from "node:events";
+
+/** Text of files and models with its control characters spelt out: a name may hold escape sequences. */
+export function visible(text: string): string {
+  return text.replace(CONTROL, (c) => (c === "\n" || c === "\t" ? c : escaped(c)));
+}
+
+/** The same on one line. */
+export function oneLine(text: string): string {
+  return text.replace(CONTROL, escaped);
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+function escaped(c: string): string {
+  const short: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+  const code = c.charCodeAt(0);
+  return short[c] ?? (code < 256 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`);
+}
+
+/** Writes text of a model. A terminal gets no control characters but line ends and tabs; a pipe gets every byte. */
+export async function writeText(text: string): Promise<void> {
+  if (!process.stdout.write(process.stdout.isTTY ? visible(text) : text)) await once(process.stdout, "drain");
+}
+
+/** A line about the text, on stderr. */
+export function note(line: string): void {
+  process.stderr.write(`${visible(line)}\n`);
+}
+
+export function printJson(value: unknown): void {
+  const plain = (_: string, v: unknown) =>
+    typeof v === "bigint" ? v.toString() : v === -Infinity ? null : v;
+  // Lists of numbers (ids) on one line.
+  const text = JSON.stringify(value, plain, 2).replace(
+    /\[\s+([-+\d.e,\s]+?)\s+\]/g,
+    (_, list: string) => `[${list.replace(/\s+/g, " ")}]`,
+  );
+  process.stdout.write(`${text}\n`);
+}
+
+/** Lines of "name  value", the names in a column. */
+export function printTable(rows: readonly (readonly [string, string])[]): void {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  for (const [name, value] of rows) process.stdout.write(`${name.padEnd(width)}  ${oneLine(value)}\n`);
+}
+
+const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** 1234567 -> "1,234,567"; small numbers keep three digits. */
+export function figure(value: number): string {
+  return Math.abs(value) >= 100 ? whole.format(value) : String(Number(value.toPrecision(3)));
+}
+
+export function bytes(value: number): string {
+  if (value < 2 ** 20) return `${figure(value / 1024)} KiB`;
+  return value < 2 ** 30 ? `${figure(value / 2 ** 20)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`;
+}

@@ -1,0 +1,97 @@
+// pith run: a prompt's answer, or a chat where there is no prompt. Text alone on stdout, figures on stderr.
+
+import type { Generation, GenerationResult } from "../generate/generation.ts";
+import type { Model } from "../generate/model.ts";
+import { load } from "./load.ts";
+import { generateOptions, type TextOptions } from "./options.ts";
+import { figure, note, printJson, writeText } from "./output.ts";
+
+export interface RunOptions extends TextOptions {
+  json?: boolean;
+}
+
+export async function run(nameOrPath: string, words: readonly string[], options: RunOptions): Promise<void> {
+  const prompt = words.length > 0 ? words.join(" ") : process.stdin.isTTY ? undefined : await readStdin();
+  await using model = await load(nameOrPath, options);
+  if (prompt === undefined) {
+    const { chat } = await import("./chat.ts");
+    await chat(model, options); // not returned: the model stays open until it ends
+    return;
+  }
+  const answer = start(model, prompt, options);
+  const result = await untilInterrupted(answer, options.json ? undefined : writeText);
+  if (options.json) printJson(report(model, result));
+  else {
+    if (!result.text.endsWith("\n")) process.stdout.write("\n");
+    note(figures(result));
+  }
+  if (result.finishReason === "abort") process.exitCode = 130;
+}
+
+/** A chat of one turn where the model has a template, a continued text where it has none or `--raw` is given. */
+function start(model: Model, prompt: string, options: TextOptions): Generation {
+  const settings = generateOptions(options);
+  if (options.raw) return model.generate(prompt, { ...settings, raw: true });
+  if (model.canChat)
+    return model.chat([...systemMessage(options), { role: "user", content: prompt }], settings);
+  if (options.system !== undefined)
+    throw new TypeError(
+      `Cannot use --system with ${JSON.stringify(model.name)}: it has no chat template, wanted one`,
+    );
+  return model.generate(prompt, settings);
+}
+
+export function systemMessage({ system }: TextOptions): { role: string; content: string }[] {
+  return system === undefined ? [] : [{ role: "system", content: system }];
+}
+
+/** Shows the parts as they come. Ctrl-C ends the answer; once more, the process. */
+export async function untilInterrupted(
+  answer: Generation,
+  show?: (text: string) => Promise<void>,
+): Promise<GenerationResult> {
+  const onInterrupt = () => answer.cancel();
+  process.once("SIGINT", onInterrupt);
+  try {
+    if (show) for await (const { text } of answer) await show(text);
+    return await answer;
+  } finally {
+    process.off("SIGINT", onInterrupt);
+  }
+}
+
+/** One line about an answer. */
+export function figures({ usage, stats, finishReason }: GenerationResult): string {
+  const cached = usage.cachedTokens > 0 ? ` (${figure(usage.cachedTokens)} cached)` : "";
+  return [
+    `prompt ${figure(usage.promptTokens)} tokens${cached}, ${figure(stats.promptTokensPerSecond)}/s`,
+    `answer ${figure(usage.completionTokens)} tokens, ${figure(stats.tokensPerSecond)}/s`,
+    finishReason,
+  ].join(" · ");
+}
+
+/** What `--json` prints. */
+function report(model: Model, result: GenerationResult): object {
+  const { usage, stats } = result;
+  return {
+    model: model.name,
+    text: result.text,
+    finish_reason: result.finishReason,
+    prompt_tokens: usage.promptTokens,
+    cached_tokens: usage.cachedTokens,
+    completion_tokens: usage.completionTokens,
+    first_token_ms: stats.firstTokenMs,
+    total_ms: stats.totalMs,
+    prompt_tokens_per_second: stats.promptTokensPerSecond,
+    tokens_per_second: stats.tokensPerSecond,
+    seed: result.seed,
+    ids: result.ids,
+  };
+}
+
+async function readStdin(): Promise<string> {
+  process.stdin.setEncoding("utf8");
+  let text = "";
+  for await (const piece of process.stdin) text += piece;
+  return text;
+}
