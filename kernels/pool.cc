@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <new>
@@ -14,7 +15,6 @@
 #if defined(__linux__)
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace pith {
@@ -24,8 +24,8 @@ namespace {
 // How long a worker yields before it sleeps: JavaScript takes 10 to 100 us between two steps. It never waits for a job
 // without yielding, because JavaScript, which is about to give the next one, may be waiting for this very core.
 constexpr int64_t YIELD_NS = 200'000;
-// Pauses in a barrier before yielding: the others are normally there within a microsecond.
-constexpr int MEET_PAUSES = 2000;
+// Pauses in a barrier before yielding: the others are normally there within a microsecond. None where threads share cores.
+constexpr int MEET_PAUSES = 1000;
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -57,6 +57,7 @@ struct Pool {
   pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   // guards what follows, up to `word`
   int users = 0;
   int size = 0;
+  int cores = 0;
   Job* queue = nullptr;
   Job** last = &queue;
   bool stop = false;
@@ -146,6 +147,15 @@ void* worker_main(void* arg) {
   }
 }
 
+// Cores that the process may run on.
+int count_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  return int(sysconf(_SC_NPROCESSORS_ONLN));
+}
+
 bool start_worker(int index) {
   Worker& w = pool.workers[index];
   w.index = index;
@@ -162,6 +172,7 @@ bool start_worker(int index) {
 bool pool_open(int threads) {
   if (threads < 1 || threads > MAX_THREADS) return false;
   pthread_mutex_lock(&pool.lock);
+  if (pool.users == 0) pool.cores = count_cores();
   while (pool.size < threads && start_worker(pool.size)) pool.size++;
   bool good = pool.size >= threads;
   if (good) pool.users++;
@@ -209,8 +220,9 @@ void pool_meet(const Run& run, int) {
     pool.phase.store(phase + 1, std::memory_order_release);
     return;
   }
+  int pauses = run.threads > pool.cores ? 0 : MEET_PAUSES;
   for (int turn = 0; pool.phase.load(std::memory_order_acquire) == phase; turn++) {
-    if (turn < MEET_PAUSES)
+    if (turn < pauses)
       pause();
     else
       sched_yield();

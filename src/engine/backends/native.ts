@@ -141,7 +141,8 @@ export class NativeBackend implements Backend {
     // q6_k has no kernels: it is held as the nearest type that has.
     const held = type === "q6_k" ? "q8_0" : type;
     const handle = this.addon.weight(this.types.get(held)!, rows, cols);
-    const storage = new NativeStorage(this, handle, "weight", panelBytes(held, rows, cols), held, [...shape]);
+    const bytesHeld = panelBytes(held, rows, cols);
+    const storage = this.own(new NativeStorage(this, handle, "weight", bytesHeld, held, [...shape]));
     try {
       if (source.source.path !== undefined && held === type) await this.fromFile(source, storage, signal);
       else await this.fromPieces(source, storage, rows, cols, held, signal);
@@ -149,7 +150,8 @@ export class NativeBackend implements Backend {
       storage.free();
       throw error;
     }
-    return this.own(storage);
+    this.checkOpen(`load "${name}"`);
+    return storage;
   }
 
   /** A vector is dense f32. */
@@ -168,8 +170,8 @@ export class NativeBackend implements Backend {
       const answer = await this.addon.load(storage.handle, path, source.offset, heads, this.threads);
       const [error, end] = answer;
       signal?.throwIfAborted();
+      if (error === LOAD_CANCELLED) this.checkOpen(`load "${source.name}"`);
       if (error === 0) return;
-      if (error === LOAD_CANCELLED) throw new Error(`Cannot load "${source.name}": the backend was closed`);
       if (error === LOAD_SHORT)
         throw new RangeError(
           `Cannot read "${path}": tensor "${source.name}" ends at byte ${source.offset + source.bytes}, but the file has ${end}`,
@@ -197,6 +199,7 @@ export class NativeBackend implements Backend {
       const offset = source.offset + row * rowBytes;
       const bytes = await readAll(source, offset, n * rowBytes);
       signal?.throwIfAborted();
+      this.checkOpen(`load "${source.name}"`);
       const fitting = held === source.type ? bytes : requantize(source.type, held, bytes, n * cols);
       this.addon.fill(storage.handle, row, n, fitting, source.interleavedHeads ?? 0);
     }
