@@ -11,7 +11,7 @@ import { CASES, type Case } from "./conformance/cases.ts";
 import { nmse, type Outcome, runCase, weightTypes } from "./conformance/run.ts";
 
 const reference = new ReferenceBackend();
-const native = NativeBackend.available() ? NativeBackend.available() && NativeBackend.kernels() : [];
+const native = NativeBackend.available() ? NativeBackend.kernels() : [];
 const BACKENDS = [
   ...native.map((kernels) => ({
     label: `native ${kernels}`,

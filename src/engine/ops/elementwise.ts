@@ -62,7 +62,7 @@ export const step = unary(
   () => undefined,
 );
 
-interface Constant {
+export interface Constant {
   readonly c: number;
 }
 
