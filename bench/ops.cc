@@ -126,10 +126,10 @@ static int failures = 0, checks = 0;
 static void fail(const char* what, double got, double want) {
   if (failures++ < 20) printf("FAILED %s: got %.9g, wanted %.9g\n", what, got, want);
 }
-// Every element within `tolerance` of the largest magnitude around, and the guard whole.
-static void near(const char* what, const Value& got, const vector<double>& want, double tolerance = 2e-6) {
+// Every element within `tolerance` of the largest magnitude around (at least `size`), and the guard whole.
+static void near(const char* what, const Value& got, const vector<double>& want, double tolerance = 2e-6,
+                 double size = 1e-30) {
   checks++;
-  double size = 1e-30;
   for (double x : want)
     if (fabs(x) > size && !isinf(x)) size = fabs(x);
   for (size_t k = 0; k < want.size(); k++) {
@@ -148,7 +148,7 @@ static void same(const char* what, const float* a, const float* b, int64_t n) {
 
 // Runs with 1, 2 and 3 threads: right, and the same bits.
 static void check(const char* name, vector<Value*> out, vector<Value*> in, vector<vector<double>> want,
-                  vector<int32_t> ints = {}, vector<float> floats = {}, double tolerance = 2e-6) {
+                  vector<int32_t> ints = {}, vector<float> floats = {}, double tolerance = 2e-6, double size = 1e-30) {
   vector<vector<float>> first;
   for (int threads = 1; threads <= 3; threads++) {
     for (Value* v : out) std::fill(v->f.begin(), v->f.end(), -77.5f);
@@ -156,7 +156,7 @@ static void check(const char* name, vector<Value*> out, vector<Value*> in, vecto
     call(threads);
     for (size_t k = 0; k < out.size(); k++) {
       if (threads == 1) {
-        near(name, *out[k], want[k], tolerance);
+        near(name, *out[k], want[k], tolerance, size);
         first.push_back(out[k]->f);
       } else {
         same(name, out[k]->f.data(), first[k].data(), out[k]->n());
@@ -315,7 +315,7 @@ int main(int argc, char** argv) {
   test_optim();
   test_rope();
   test_attention_paged();
-  // test_attention();
+  test_attention();
   printf("%d checks, %d failed\n", checks, failures);
   return failures ? 1 : 0;
 }

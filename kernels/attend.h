@@ -239,3 +239,29 @@ static void attend(Block& b, Pages& pages) {
               chunk == first_chunk(b, r));
   }
 }
+
+// --- Sharing ----------------------------------------------------------------------------------------------------------
+
+// Units in order, so that each thread gets about the same cost: the middle of a unit decides.
+struct Shares {
+  int64_t total, threads, passed;
+  int64_t owner(int64_t cost) {
+    int64_t middle = passed + cost / 2;
+    passed += cost;
+    return total > 0 ? middle * threads / total : 0;
+  }
+};
+
+// Zeros for tokens that belong to no segment.
+PITH_INLINE void clear_uncovered(const Run& run, float* y, const int32_t* segments, int64_t S, int64_t T, int64_t cols,
+                                 int thread) {
+  int64_t covered = 0, begin, end;
+  for (int64_t s = 0; s < S; s++) covered += segments[s * 4 + 1];
+  if (covered == T) return;
+  share(T, 1, run.threads, thread, &begin, &end);
+  for (int64_t t = begin; t < end; t++) {
+    bool found = false;
+    for (int64_t s = 0; s < S; s++) found |= t >= segments[s * 4] && t < segments[s * 4] + segments[s * 4 + 1];
+    if (!found) clear(y + t * cols, cols);
+  }
+}

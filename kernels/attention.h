@@ -59,17 +59,17 @@ PITH_INLINE void store_value(const Pool& p, uint8_t* block, int64_t slot, const 
   }
 }
 
-// f(token, segment, position, unit) for this thread's share of (token, unit < units) pairs, token after token.
+// f(token, segment, position, head) for this thread's share of (token, head < heads) pairs, token after token.
 template <class F>
-PITH_INLINE void each_token(const Run& run, const Pool& p, int64_t T, int64_t units, int thread, F f) {
+PITH_INLINE void each_token(const Run& run, const Pool& p, int64_t T, int64_t heads, int thread, F f) {
   int64_t begin, end;
-  share(T * units, 1, run.threads, thread, &begin, &end);
+  share(T * heads, 1, run.threads, thread, &begin, &end);
   for (int64_t s = 0; s < p.S; s++) {
     const int32_t* seg = p.segments + s * 4;
-    int64_t from = seg[0] * units, to = (seg[0] + seg[1]) * units;
+    int64_t from = seg[0] * heads, to = (seg[0] + seg[1]) * heads;
     if (from < begin) from = begin;
     if (to > end) to = end;
-    for (int64_t i = from; i < to; i++) f(i / units, s, seg[2] + i / units - seg[0], i % units);
+    for (int64_t i = from; i < to; i++) f(i / heads, s, seg[2] + i / heads - seg[0], i % heads);
   }
 }
 
@@ -91,15 +91,13 @@ static void rope_write(const Run& run, const Node& node, int thread) {
   const float *q = data(node, 1), *k = data(node, 2), *v = data(node, 3), *table = data(node, 5);
   const int32_t* positions = ids(node, 4);
   int64_t r = node.t[5]->cols;
-  each_token(run, p, node.t[0]->d[0], p.Hq + p.Hkv, thread, [&](int64_t t, int64_t s, int64_t position, int64_t unit) {
-    const float* row = table + positions[t] * r;
-    if (unit < p.Hq) {
-      int64_t at = (t * p.Hq + unit) * p.D;
-      return rope_row(y + at, q + at, row, r, p.D, 1.0f);
-    }
-    int64_t head = unit - p.Hq, at = (t * p.Hkv + head) * p.D;
+  each_row(run, node, 0, thread, [&](int64_t i) {
+    rope_row(y + i * p.D, q + i * p.D, table + positions[i / p.Hq] * r, r, p.D, 1.0f);
+  });
+  each_token(run, p, node.t[0]->d[0], p.Hkv, thread, [&](int64_t t, int64_t s, int64_t position, int64_t head) {
+    int64_t at = (t * p.Hkv + head) * p.D;
     uint8_t* block = p.at(s, position / PAGE, head);
-    rope_row(turned, k + at, row, r, p.D, 1.0f);
+    rope_row(turned, k + at, table + positions[t] * r, r, p.D, 1.0f);
     store_key(p, block, position % PAGE, turned);
     store_value(p, block, position % PAGE, v + at);
   });
@@ -172,16 +170,6 @@ PITH_INLINE void each_unit(const Pool& p, bool split, F f) {
   }
 }
 
-// Units in order, so that each thread gets about the same cost: the middle of a unit decides.
-struct Shares {
-  int64_t total, threads, passed;
-  int64_t owner(int64_t cost) {
-    int64_t middle = passed + cost / 2;
-    passed += cost;
-    return total > 0 ? middle * threads / total : 0;
-  }
-};
-
 // The cost of the thread with the most, and the sum over all.
 PITH_INLINE int64_t heaviest(const Pool& p, int threads, bool split, int64_t* total) {
   int64_t sum = 0, load[MAX_THREADS] = {}, most = 0;
@@ -243,6 +231,7 @@ static void attention_paged(const Run& run, const Node& node, int thread) {
   Block b;
   block_layout(b, (float*)run.local[thread], p.D, node.f[0]);
 
+  clear_uncovered(run, o, p.segments, p.S, node.t[0]->d[0], p.Hq * p.D, thread);
   // A chunk a unit if that shares the work better; every thread comes to the same answer.
   int64_t most = heaviest(p, run.threads, false, &total);
   bool split = false;
