@@ -1,0 +1,181 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
+import { answerRoom } from "./chat.ts";
+import { bytes, figure, oneLine, visible } from "./output.ts";
+import { main } from "./program.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await tinyFolder();
+});
+afterAll(() => rm(folder, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  process.exitCode = undefined;
+});
+
+/** Runs the command line in this process. */
+async function pith(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const result = { code: 0, out: "", err: "" };
+  const into = (name: "out" | "err") => (text: string | Uint8Array) => {
+    result[name] += text;
+    return true;
+  };
+  vi.spyOn(process.stdout, "write").mockImplementation(into("out"));
+  vi.spyOn(process.stderr, "write").mockImplementation(into("err"));
+  result.code = await main(["node", "pith", ...args]);
+  vi.restoreAllMocks();
+  return result;
+}
+
+const run = (...args: string[]) =>
+  pith("run", folder, "--backend", "reference", "--max-tokens", "8", ...args);
+
+describe("pith run", () => {
+  it("puts the text alone on stdout and figures on stderr", async () => {
+    const { code, out, err } = await run("the land", "--seed", "7");
+    expect(code).toBe(0);
+    expect(err).toMatch(/^prompt 6 tokens, [\d.,]+\/s · answer \d tokens, [\d.,]+\/s · (length|stop)\n$/);
+    const again = await run("the", "land", "--seed", "7", "--json");
+    const json = JSON.parse(again.out);
+    expect(again.err).toBe("");
+    expect(json).toMatchObject({ seed: 7, prompt_tokens: 6, model: folder });
+    expect(out).toBe(`${json.text}\n`);
+  });
+
+  it("continues the text as it stands with --raw", async () => {
+    const { prompt_tokens } = JSON.parse((await run("<s>the land", "--raw", "--json")).out);
+    expect(prompt_tokens).toBe(5);
+  });
+
+  it("passes every setting on", async () => {
+    const json = async (...args: string[]) =>
+      JSON.parse((await run("a", "--json", "--seed", "1", ...args)).out);
+    expect((await json("--max-tokens", "3", "--temperature", "5")).completion_tokens).toBeLessThanOrEqual(3);
+    const greedy = (await json("--temperature", "0")).ids;
+    expect((await json("--top-k", "1")).ids).toEqual(greedy);
+    expect((await json("--top-p", "0")).ids).toEqual(greedy);
+    expect((await json("--min-p", "1")).ids).toEqual(greedy);
+    const { text } = await json("--temperature", "0");
+    if (text.length > 1)
+      expect((await json("--temperature", "0", "--stop", text.slice(1, 2))).text).toBe(
+        text.slice(0, text.indexOf(text[1])),
+      );
+    expect((await json("--system", "and on")).prompt_tokens).toBeGreaterThan((await json()).prompt_tokens);
+  });
+
+  it("says what is wrong, with exit code 1", async () => {
+    const { code, out, err } = await run("the", "--ctx", "100000");
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(err).toMatch(
+      /^pith: Cannot load .* with a context of 100000: wanted a whole number from 1 to 256/,
+    );
+    expect((await pith("run", "/nowhere/at all", "x")).err).toMatch(
+      /^pith: Cannot open model "\/nowhere\/at all"/,
+    );
+  });
+
+  it("says how it is called, with exit code 2", async () => {
+    const typo = await pith("run", folder, "x", "--temprature", "0");
+    expect(typo.code).toBe(2);
+    expect(typo.err).toMatch(/unknown option '--temprature'\n\(Did you mean --temperature\?\)/);
+    expect((await pith("rnu")).err).toMatch(/Did you mean run\?/);
+    expect((await run("x", "--threads", "none")).err).toMatch(/Wanted a whole number, 1 or more/);
+    expect((await run("x", "--backend", "gpu")).err).toMatch(/Allowed choices are native, wasm, reference/);
+    expect((await pith("--help")).code).toBe(0);
+    expect((await pith("--version")).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("pith inspect, convert, bench, doctor", () => {
+  it("inspects without loading", async () => {
+    const { out } = await pith("inspect", folder, "--ctx", "128");
+    expect(out).toMatch(/architecture +llama: 3 layers of 32, 6 heads \(2 key-value\) of 8/);
+    expect(out).toMatch(/memory .* at 128 tokens, f16 cache/);
+    expect(out).toMatch(/chat template +yes/);
+    const json = JSON.parse((await pith("inspect", folder, "--json")).out);
+    expect(json).toMatchObject({ format: "folder", types: [{ type: "f32" }], bits_per_weight: 32 });
+  });
+
+  it("converts, and the result gives the same text", async () => {
+    const gguf = join(folder, "tiny.gguf");
+    expect((await pith("convert", folder, gguf, "--type", "f32")).err).toMatch(
+      /^wrote .*tiny\.gguf \(gguf, f32\)\n$/,
+    );
+    const text = async (path: string) =>
+      (
+        await pith(
+          "run",
+          path,
+          "the land",
+          "--backend",
+          "reference",
+          "--raw",
+          "--seed",
+          "3",
+          "--max-tokens",
+          "8",
+        )
+      ).out;
+    expect(await text(gguf)).toBe(await text(folder));
+    const again = await pith("convert", folder, gguf);
+    expect(again.code).toBe(1);
+    expect(again.err).toMatch(/it exists/);
+  });
+
+  it("measures", async () => {
+    const { out, code } = await pith(
+      "bench",
+      folder,
+      "--backend",
+      "reference",
+      "--ctx",
+      "40",
+      "--rounds",
+      "1",
+      "--json",
+    );
+    expect(code).toBe(0);
+    const json = JSON.parse(out);
+    for (const name of [
+      "prefill_tokens_per_second",
+      "decode_tokens_per_second",
+      "load_ms",
+      "first_token_ms",
+      "peak_rss_mib",
+    ])
+      expect(json[name], name).toBeGreaterThan(0);
+    expect(json).toMatchObject({ backend: "reference", kernels: "float64", threads: 1 });
+    expect("bandwidth_share" in json).toBe(true);
+  });
+
+  it("looks at the machine", async () => {
+    const { out } = await pith("doctor");
+    expect(out).toMatch(/^pith +\d+\.\d+\.\d+ on Node v/);
+    for (const name of ["processor", "features", "backend", "threads", "huge pages", "bandwidth"])
+      expect(out).toMatch(new RegExp(`^${name} +\\S`, "m"));
+  });
+});
+
+describe("output", () => {
+  it("spells control characters out", () => {
+    expect(visible("a\u001b[2J\u0007b\n\tc")).toBe("a\\x1b[2J\\x07b\n\tc");
+    expect(oneLine("a\nb\r\u202ec")).toBe("a\\nb\\r\\u202ec");
+  });
+
+  it("writes figures for reading", () => {
+    expect([figure(1234567), figure(123.6), figure(1.23456), figure(0)]).toEqual([
+      "1,234,567",
+      "124",
+      "1.23",
+      "0",
+    ]);
+    expect([bytes(2048), bytes(3 * 2 ** 20), bytes(2 ** 31)]).toEqual(["2 KiB", "3 MiB", "2.00 GiB"]);
+  });
+
+  it("keeps a part of the context for an answer", () => {
+    expect([answerRoom(4096), answerRoom(4096, 10), answerRoom(2)]).toEqual([1024, 10, 1]);
+  });
+});
