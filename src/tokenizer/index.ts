@@ -5,6 +5,7 @@ export { loadTokenizerFolder } from "./folder.ts";
 export { loadTokenizerGguf } from "./gguf.ts";
 export { loadTokenizerJson } from "./huggingface.ts";
 export { StreamDecoder } from "./stream.ts";
+export { type TrainTokenizerOptions, trainTokenizer } from "./train.ts";
 export type {
   ChatInput,
   ChatMessage,
