@@ -88,9 +88,10 @@ size_t program_bytes(const int32_t* image, size_t words, int nkernels, Refusal* 
   Program p = {};
   read_header(&p, image);
   if (p.arena_bytes < 0 || p.arena_bytes > PTRDIFF_MAX) return refuse("arena", 0, p.arena_bytes, PTRDIFF_MAX);
-  if (p.input_bytes < 0 || p.input_bytes > PTRDIFF_MAX) return refuse("input block", 0, p.input_bytes, PTRDIFF_MAX);
+  if (p.input_bytes < 0 || p.input_bytes > MOST_INPUT) return refuse("input block", 0, p.input_bytes, MOST_INPUT);
 
   int64_t left = int64_t(words) - IMAGE_HEADER;
+  if (p.nslots > left) return refuse("number of slots", 0, p.nslots, left);
   if (int64_t(p.ntensors) * IMAGE_TENSOR > left)
     return refuse("number of words of the tensors", 0, left, int64_t(p.ntensors) * IMAGE_TENSOR);
   const int32_t* at = image + IMAGE_HEADER;

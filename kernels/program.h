@@ -14,6 +14,7 @@ namespace pith {
 
 constexpr int32_t IMAGE_MAGIC = 0x68746970;   // "pith"
 constexpr int32_t IMAGE_VERSION = 1;
+constexpr int64_t MOST_INPUT = int64_t(1) << 30;
 constexpr int IMAGE_HEADER = 12, IMAGE_TENSOR = 10, IMAGE_NODE = 6;
 
 enum Space : int32_t { ARENA = 0, SLOT = 1, INPUT = 2 };
