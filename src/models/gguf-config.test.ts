@@ -66,6 +66,23 @@ describe("configFromGguf", () => {
     );
   });
 
+  test("a factor without a type is linear, under the older key too; 0 and 1 are none", () => {
+    const metadata = configToGguf(parse(LLAMA), "m");
+    const rope = () => configFromGguf(file(metadata)).rope.scaling;
+    metadata.set("llama.rope.scale_linear", { type: "float32", value: 2 });
+    expect(rope()).toEqual({ rope_type: "linear", factor: 2 });
+    metadata.set("llama.rope.scaling.factor", { type: "float32", value: 4 });
+    expect(rope()).toEqual({ rope_type: "linear", factor: 4 });
+    expect(() => configFromGguf(file(metadata), Array(8).fill(2))).toThrow(
+      "llama.rope.scaling.factor is 4, wanted 1 where",
+    );
+    metadata.set("llama.rope.scaling.type", { type: "string", value: "none" });
+    expect(rope()).toBeUndefined();
+    metadata.delete("llama.rope.scaling.type");
+    metadata.set("llama.rope.scaling.factor", { type: "float32", value: 1 });
+    expect(rope()).toBeUndefined();
+  });
+
   test("what files leave out: key-value heads, head size, vocabulary, theta", () => {
     const metadata = configToGguf(parse({ ...LLAMA, head_dim: 8, num_key_value_heads: 8 }), "m");
     for (const key of [

@@ -69,26 +69,30 @@ export function configFromGguf(file: GgufFile, ropeFactors?: readonly number[]):
   return config;
 }
 
+/** Divisors of frequencies. */
+const FACTOR = { min: 1e-3, max: 1e6 };
+
 function ropeFromGguf(fields: Fields, head_dim: number, factors: readonly number[] | undefined): Rope {
   const rope_theta = fields.number("rope.freq_base", { min: 1e-3, max: 1e15 }, 10000);
-  const type = fields.string("rope.scaling.type", "none");
-  const positive = { min: 1e-3, max: 1e6 };
-  if (type === "linear")
-    return {
-      rope_theta,
-      scaling: { rope_type: "linear", factor: fields.number("rope.scaling.factor", positive) },
-    };
-  if (type !== "none")
+  // llama.cpp takes a factor without a type for a linear one, and knows it by an older key too.
+  const type = fields.string("rope.scaling.type", "linear");
+  if (type !== "none" && type !== "linear")
     fields.fail("rope.scaling.type", type, `"none" or "linear": others are not implemented`);
+  const key = fields.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+  const factor = type === "linear" ? fields.number(key, { min: 0, max: FACTOR.max }, 0) : 0;
+  if (factor !== 0 && factor !== 1) {
+    if (factors) fields.fail(key, factor, '1 where tensor "rope_freqs.weight" is there');
+    return { rope_theta, scaling: { rope_type: "linear", factor } };
+  }
   if (!factors) return { rope_theta };
   if (factors.length !== head_dim / 2)
     throw new RangeError(
       `Cannot read ${JSON.stringify(fields.file)}: tensor "rope_freqs.weight" has ${factors.length} values, wanted ${head_dim / 2}`,
     );
-  const bad = factors.findIndex((x) => !(x >= positive.min && x <= positive.max));
+  const bad = factors.findIndex((x) => !(x >= FACTOR.min && x <= FACTOR.max));
   if (bad >= 0)
     throw new RangeError(
-      `Cannot read ${JSON.stringify(fields.file)}: tensor "rope_freqs.weight" holds ${show(factors[bad])} at ${bad}, wanted ${positive.min} to ${positive.max}`,
+      `Cannot read ${JSON.stringify(fields.file)}: tensor "rope_freqs.weight" holds ${show(factors[bad])} at ${bad}, wanted ${FACTOR.min} to ${FACTOR.max}`,
     );
   // The same numbers either way; as llama3 they can be written to a config.json.
   return { rope_theta, scaling: llama3Of(rope_theta, factors) ?? { rope_type: "factors", factors } };
