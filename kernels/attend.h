@@ -14,11 +14,11 @@
 // (1.9 times as long at 69 MB of f16; fetching into the first level instead gains nothing).
 
 #if defined(__AVX512F__)
-constexpr int TALL = 4, WIDE = 4;  // rows and vectors that fit the registers
+constexpr int ATTEND_ROWS = 4, ATTEND_VECTORS = 4;  // rows and vectors that fit the registers
 #elif defined(__AVX__)
-constexpr int TALL = 4, WIDE = 1;
+constexpr int ATTEND_ROWS = 4, ATTEND_VECTORS = 1;
 #else
-constexpr int TALL = 2, WIDE = 1;
+constexpr int ATTEND_ROWS = 2, ATTEND_VECTORS = 1;
 #endif
 
 PITH_INLINE V value(const float* p) { return load(p); }
@@ -47,8 +47,8 @@ static void product(float* c, int64_t cs, const float* a, int64_t ar, int64_t ak
 template <int R, bool fresh, class B>
 PITH_INLINE void product_wide(int n, float* c, int64_t cs, const float* a, int64_t ar, int64_t ak, const B* b, int64_t bk,
                               int64_t bv, int64_t K, int64_t ahead) {
-  if (n == 4) return product<R, WIDE >= 4 ? 4 : 1, fresh>(c, cs, a, ar, ak, b, bk, bv, K, ahead);
-  if (n == 2) return product<R, WIDE >= 4 ? 2 : 1, fresh>(c, cs, a, ar, ak, b, bk, bv, K, ahead);
+  if (n == 4) return product<R, ATTEND_VECTORS == 4 ? 4 : 1, fresh>(c, cs, a, ar, ak, b, bk, bv, K, ahead);
+  if (n == 2) return product<R, ATTEND_VECTORS == 4 ? 2 : 1, fresh>(c, cs, a, ar, ak, b, bk, bv, K, ahead);
   return product<R, 1, fresh>(c, cs, a, ar, ak, b, bk, bv, K, ahead);
 }
 
@@ -58,20 +58,20 @@ static void multiply(float* c, int64_t cs, int rows, int vectors, const float* a
                      int64_t bk, int64_t bv, int64_t K, int64_t ahead = 0) {
   if (K <= 0 && !fresh) return;
   for (int v = 0; v < vectors;) {
-    int left = vectors - v, n = WIDE < 4 ? 1 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-    for (int r = 0; r < rows; r += TALL) {
+    int left = vectors - v, n = ATTEND_VECTORS == 1 ? 1 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    for (int r = 0; r < rows; r += ATTEND_ROWS) {
       float* to = c + r * cs + v * 16;
       const float* from = a + r * ar;
       const B* with = b + v * bv;
       int height = rows - r;
-      if (height >= TALL)
-        product_wide<TALL, fresh>(n, to, cs, from, ar, ak, with, bk, bv, K, ahead);
+      if (height >= ATTEND_ROWS)
+        product_wide<ATTEND_ROWS, fresh>(n, to, cs, from, ar, ak, with, bk, bv, K, ahead);
       else if (height == 1)
         product_wide<1, fresh>(n, to, cs, from, ar, ak, with, bk, bv, K, ahead);
       else if (height == 2)
         product_wide<2, fresh>(n, to, cs, from, ar, ak, with, bk, bv, K, ahead);
       else
-        product_wide<TALL >= 3 ? 3 : 1, fresh>(n, to, cs, from, ar, ak, with, bk, bv, K, ahead);
+        product_wide<ATTEND_ROWS >= 3 ? 3 : 1, fresh>(n, to, cs, from, ar, ak, with, bk, bv, K, ahead);
     }
     v += n;
   }
@@ -161,7 +161,7 @@ PITH_INLINE void add_values(Block& b, int r0, int r1, const B* v, int64_t base, 
     multiply<false>(b.acc + r * b.Dp, b.Dp, rows, (int)(b.Dp / 16), b.scores + r * PAGE + from, PAGE, 1, v + from * b.Dp,
                     b.Dp, 16, to - from, ahead);
   };
-  int step = low(r0) == low(r1 - 1) && high(r0) == high(r1 - 1) ? r1 - r0 : TALL;
+  int step = low(r0) == low(r1 - 1) && high(r0) == high(r1 - 1) ? r1 - r0 : ATTEND_ROWS;
   for (int r = r0; r < r1; r += step) {
     int stop = r + step < r1 ? r + step : r1;
     int64_t from = low(stop - 1), to = high(r);  // what all of them see

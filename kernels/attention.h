@@ -206,7 +206,7 @@ PITH_INLINE void block_rows(Block& b, const Pool& p, const Unit& u, const float*
 #if defined(__F16C__) || defined(__AVX512F__)
 constexpr int FEW = 16;
 #else
-constexpr int FEW = TALL;
+constexpr int FEW = ATTEND_ROWS;
 #endif
 template <class F>
 PITH_INLINE void with_pages(const Pool& p, const Block& b, const Unit& u, F f) {

@@ -1,6 +1,6 @@
 // Sixteen lanes, whatever the processor: V is 16 floats, I is 16 int32 (also the result of comparisons: -1 or 0).
 // One register on AVX-512, two on AVX2, four on SSE2, NEON and WebAssembly. The pieces are named halves of a struct, so
-// that accumulators stay in registers (gcc puts a plain 64-byte vector on the stack where the machine has no such register).
+// that accumulators stay in registers: gcc puts a plain 64-byte vector on the stack where no register is as wide.
 //
 // Included inside `namespace pith::<isa> {`: pith.h and the intrinsics header come before it, outside the namespace.
 // Operators + - * / & | ^ ~ < > <= >= == << >> += *= work on V and I; scalars are made with splat(). Pointers need no
