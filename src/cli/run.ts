@@ -14,8 +14,7 @@ export async function run(nameOrPath: string, words: readonly string[], options:
   const prompt = words.length > 0 ? words.join(" ") : process.stdin.isTTY ? undefined : await readStdin();
   await using model = await load(nameOrPath, options);
   if (prompt === undefined) {
-    const { chat } = await import("./chat.ts");
-    await chat(model, options); // not returned: the model stays open until it ends
+    await startChat(model, options); // not returned: the model stays open until it ends
     return;
   }
   const answer = start(model, prompt, options);
@@ -26,6 +25,11 @@ export async function run(nameOrPath: string, words: readonly string[], options:
     note(figures(result));
   }
   if (result.finishReason === "abort") process.exitCode = 130;
+}
+
+/** Apart from `run`, as TypeScript 6 leaves the ".ts" in an import beside `await using`. */
+async function startChat(model: Model, options: TextOptions): Promise<void> {
+  await (await import("./chat.ts")).chat(model, options);
 }
 
 /** A chat of one turn where the model has a template, a continued text where it has none or `--raw` is given. */
@@ -89,9 +93,15 @@ function report(model: Model, result: GenerationResult): object {
   };
 }
 
+/** What is piped in, less the line end that shells put after it. */
 async function readStdin(): Promise<string> {
   process.stdin.setEncoding("utf8");
   let text = "";
   for await (const piece of process.stdin) text += piece;
+  text = text.replace(/\r?\n$/, "");
+  if (text === "")
+    throw new TypeError(
+      'Cannot run without a prompt: nothing was piped in; give one: pith run <model> "Once upon a time"',
+    );
   return text;
 }

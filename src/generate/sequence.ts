@@ -21,7 +21,10 @@ export type Mask = (state: MaskState) => Uint32Array | undefined;
 export interface Sink {
   /** A token. `end`: it is one of the end tokens. Returns true when the sequence shall end here. */
   token?(id: number, result: SampleResult, end: boolean): boolean;
-  /** Logits of `rows.length / vocab_size` tokens from position `from` on (scoring). A view that is used again. */
+  /**
+   * Logits of `rows.length / vocab_size` tokens from position `from` on (scoring), in a view that is used again. They
+   * come again, the same, when the sequence had to give up its pages.
+   */
   logits?(from: number, rows: Float32Array): void;
   /** Called once, last. `error` is set when it failed. */
   end(reason: FinishReason, error?: unknown): void;
