@@ -18,6 +18,8 @@ export async function openReference(file, ctx) {
     contextSize: ctx,
     batchSize: ctx,
     threads: 2,
+    // llama.cpp's flash attention turns an f32 cache into f16 on the way.
+    flashAttention: false,
     experimentalKvCacheKeyType: GgmlType.F32,
     experimentalKvCacheValueType: GgmlType.F32,
     ignoreMemorySafetyChecks: true,
@@ -33,14 +35,17 @@ export async function openReference(file, ctx) {
     async logits(ids, onRow) {
       await sequence.clearHistory();
       const vocab = this.vocabSize;
-      const input = ids.map((id) => /** @type {any} */ ([id, { generateNext: { logits: true } }]));
-      await sequence.controlledEvaluate(input, {
-        onTokenResult(i, result) {
+      // A few at a time: each position's logits come as a Map of the whole vocabulary.
+      for (let from = 0; from < ids.length; from += 16) {
+        const part = ids.slice(from, from + 16);
+        const input = part.map((id) => /** @type {any} */ ([id, { generateNext: { logits: true } }]));
+        const results = await sequence.controlledEvaluate(input);
+        for (const [i, result] of results.entries()) {
           const row = new Float32Array(vocab).fill(Number.NaN);
-          for (const [id, value] of result.next.logits ?? []) row[id] = value;
-          onRow(i, row);
-        },
-      });
+          for (const [id, value] of result?.next.logits ?? []) row[id] = value;
+          onRow(from + i, row);
+        }
+      }
     },
     close: () => llama.dispose(),
   };
