@@ -63,7 +63,7 @@ export function addGenerateOptions(command: Command): Command {
     .option("--seed <n>", "the same seed gives the same text (default: random)", seed)
     .option("--stop <text>", "end the answer before this text; may be given more than once", collect)
     .option("--system <text>", "the system's message of a chat")
-    .option("--raw", "the prompt as it stands: no chat template, no begin token, control tokens by name");
+    .option("--raw", "no chat template; names of control tokens in the prompt are tokens");
 }
 
 export function choice(flags: string, description: string, values: readonly string[]): Option {

@@ -64,12 +64,14 @@ export async function untilInterrupted(
   }
 }
 
+const rate = (perSecond: number) => (perSecond > 0 ? `, ${figure(perSecond)}/s` : "");
+
 /** One line about an answer. */
 export function figures({ usage, stats, finishReason }: GenerationResult): string {
   const cached = usage.cachedTokens > 0 ? ` (${figure(usage.cachedTokens)} cached)` : "";
   return [
-    `prompt ${figure(usage.promptTokens)} tokens${cached}, ${figure(stats.promptTokensPerSecond)}/s`,
-    `answer ${figure(usage.completionTokens)} tokens, ${figure(stats.tokensPerSecond)}/s`,
+    `prompt ${figure(usage.promptTokens)} tokens${cached}${rate(stats.promptTokensPerSecond)}`,
+    `answer ${figure(usage.completionTokens)} tokens${rate(stats.tokensPerSecond)}`,
     finishReason,
   ].join(" · ");
 }

@@ -19,7 +19,7 @@ describe("Model", () => {
   });
   afterAll(() => model.close());
 
-  const idle = () => expect(model.load).toMatchObject({ running: 0, waiting: 0, usedPages: 0 });
+  const idle = () => expect(model.status).toMatchObject({ running: 0, waiting: 0, usedPages: 0 });
 
   it("gives the same text awaited and iterated", async () => {
     const options = { maxTokens: 20, seed: 3, ...forbidEos };
@@ -205,6 +205,6 @@ describe("Model.close", () => {
     const ask = (i: number) => model.generate(tinyIds(40, 46, i), { maxTokens: 60, seed: i, ...forbidEos });
     const together = await Promise.all([0, 1, 2, 3].map(ask));
     for (const i of [0, 1, 2, 3]) expect((await ask(i)).ids).toEqual(together[i]!.ids);
-    expect(model.load.usedPages).toBe(0);
+    expect(model.status.usedPages).toBe(0);
   });
 });

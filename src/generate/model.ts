@@ -17,7 +17,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly mask?: Mask;
   /** Ends it: it rejects with the signal's reason, and its place in the next step is free. */
   readonly signal?: AbortSignal;
-  /** The prompt holds control tokens by name already: none is put in front of it, and names in it are tokens. */
+  /** Names of control tokens in the prompt (`<|im_start|>`) are tokens, not text. A begin token is not put there twice. */
   readonly raw?: boolean;
 }
 
@@ -87,7 +87,7 @@ export class Model implements AsyncDisposable {
   }
 
   /** How many sequences run and wait, and how many KV pages are used. */
-  get load(): { running: number; waiting: number; usedPages: number; pages: number } {
+  get status(): { running: number; waiting: number; usedPages: number; pages: number } {
     const { running, waiting, pool } = this.#engine.scheduler;
     return {
       running: running.length,
@@ -112,8 +112,11 @@ export class Model implements AsyncDisposable {
 
   /** The ids that `generate` makes of a prompt. */
   encodePrompt(prompt: string | ArrayLike<number>, raw = false): ArrayLike<number> {
-    if (typeof prompt === "string")
-      return this.tokenizer.encode(prompt, { addSpecial: !raw, parseSpecial: raw });
+    if (typeof prompt === "string") {
+      const { bosId } = this.tokenizer;
+      const begun = raw && bosId !== undefined && prompt.startsWith(this.tokenizer.tokenText(bosId)!);
+      return this.tokenizer.encode(prompt, { addSpecial: !begun, parseSpecial: raw });
+    }
     for (let i = 0; i < prompt.length; i++)
       if (!Number.isInteger(prompt[i]))
         throw new TypeError(

@@ -26,6 +26,13 @@ describe.skipIf(!folder)("stories260K (../shared/data is absent: skipped)", () =
     expect(text).toMatch(/^ was a little girl/);
   });
 
+  it("adds a begin token once, and takes names of control tokens only when asked to", async () => {
+    await using model = await loadOn(folder!);
+    expect(Array.from(model.encodePrompt("<s>One", true))).toEqual(Array.from(model.encodePrompt("One")));
+    expect(Array.from(model.encodePrompt("One", true))[0]).toBe(1);
+    expect(model.encodePrompt("<s>One").length).toBeGreaterThan(model.encodePrompt("One").length);
+  });
+
   it("draws the same text from a seed, alone or among eight", async () => {
     await using model = await loadOn(folder!, { cacheTokens: 1024 });
     const ask = (seed: number) => model.generate("One day", { maxTokens: 30, seed });
