@@ -1,0 +1,173 @@
+// The module's exports: memory by address, weights into panels, programs, sampling. One thread, no libc, no imports.
+// TypeScript (src/engine/backends/wasm.ts) owns every object; addresses are of the module's memory.
+#include "cpu.h"
+#include "program.h"
+
+#define PITH_EXPORT(name) extern "C" __attribute__((export_name(#name)))
+
+namespace pith {
+
+extern const Isa isa_wasm;
+
+// --- Memory: blocks in the order of their addresses, each behind a header of 64 bytes; the first that fits -------------
+
+namespace {
+
+struct Header {
+  uint32_t bytes;     // of the block, a multiple of 64; the next header follows it
+  uint32_t used;
+};
+constexpr uint32_t HEAD = 64, WASM_PAGE = 65536;
+extern "C" uint8_t __heap_base;
+uint32_t heap, top;   // first header; end of the last block
+
+Header* at(uint32_t address) { return reinterpret_cast<Header*>(static_cast<uintptr_t>(address)); }
+
+// Makes memory reach up to `end`. False: there is no more.
+bool grow(uint64_t end) {
+  uint64_t now = uint64_t(__builtin_wasm_memory_size(0)) * WASM_PAGE;
+  if (end <= now) return true;
+  if (end > uint64_t(1) << 32) return false;
+  return __builtin_wasm_memory_grow(0, (end - now + WASM_PAGE - 1) / WASM_PAGE) != SIZE_MAX;
+}
+
+}  // namespace
+
+// Zeros, at an address that is a multiple of 64; 0: there is no room.
+PITH_EXPORT(alloc) uint32_t wasm_alloc(uint32_t bytes) {
+  if (!heap) heap = top = (uint32_t(reinterpret_cast<uintptr_t>(&__heap_base)) + 63) & ~63u;
+  uint64_t rounded = (uint64_t(bytes) + 63) & ~uint64_t(63), wanted = rounded ? rounded : 64;
+  for (uint32_t a = heap; a < top; a += HEAD + at(a)->bytes) {
+    Header* h = at(a);
+    if (h->used) continue;
+    while (a + HEAD + h->bytes < top && !at(a + HEAD + h->bytes)->used) h->bytes += HEAD + at(a + HEAD + h->bytes)->bytes;
+    if (h->bytes < wanted) continue;
+    if (h->bytes >= wanted + HEAD + 64) {
+      *at(a + HEAD + uint32_t(wanted)) = {h->bytes - uint32_t(wanted) - HEAD, 0};
+      h->bytes = uint32_t(wanted);
+    }
+    h->used = 1;
+    __builtin_memset(reinterpret_cast<void*>(uintptr_t(a + HEAD)), 0, h->bytes);
+    return a + HEAD;
+  }
+  if (uint64_t(top) + HEAD + wanted > 0xffff0000u || !grow(uint64_t(top) + HEAD + wanted)) return 0;
+  *at(top) = {uint32_t(wanted), 1};  // memory that grew is zero, and nothing below `top` is ever given back
+  uint32_t address = top + HEAD;
+  top = address + uint32_t(wanted);
+  return address;
+}
+
+PITH_EXPORT(free) void wasm_free(uint32_t address) {
+  if (address) at(address - HEAD)->used = 0;
+}
+
+// --- Names ------------------------------------------------------------------------------------------------------------
+
+// Texts end with a zero byte; null behind the last.
+PITH_EXPORT(kernel_name) const char* wasm_kernel_name(int32_t i) {
+  int count;
+  const Kernel* kernels = isa_wasm.kernels(&count);
+  return i < count ? kernels[i].name : nullptr;
+}
+PITH_EXPORT(type_name) const char* wasm_type_name(int32_t i) {
+  static const char* const names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "i32", "kv_f32", "kv_f16"};
+  return i < int32_t(sizeof names / sizeof *names) ? names[i] : nullptr;
+}
+
+// --- Weights ----------------------------------------------------------------------------------------------------------
+
+PITH_EXPORT(packed_bytes) double wasm_packed_bytes(int32_t type, int32_t rows, int32_t cols) {
+  return double(uint64_t(row_bytes(Type(type), cols)) * ((uint64_t(rows) + PANEL - 1) / PANEL * PANEL));
+}
+PITH_EXPORT(pack_rows) void wasm_pack_rows(uint8_t* dst, int32_t type, int32_t rows, int32_t cols, int32_t row,
+                                           int32_t nrows, const uint8_t* src, int32_t heads) {
+  pack_rows(dst, Type(type), rows, cols, row, nrows, src, heads);
+}
+
+// --- Programs ---------------------------------------------------------------------------------------------------------
+
+static Refusal refused;
+// Why the last call that can be refused was: a text or null, then index, found, wanted.
+PITH_EXPORT(refusal) const char* wasm_refusal() { return refused.what; }
+PITH_EXPORT(refusal_number) double wasm_refusal_number(int32_t i) {
+  return double(i == 0 ? refused.index : i == 1 ? refused.found : refused.wanted);
+}
+
+PITH_EXPORT(program_bytes) uint32_t wasm_program_bytes(const int32_t* image, uint32_t words) {
+  int count;
+  isa_wasm.kernels(&count);
+  return uint32_t(program_bytes(image, words, count, &refused));
+}
+PITH_EXPORT(program_make) Program* wasm_program_make(void* block, const int32_t* image, uint8_t* arena, uint8_t* inputs) {
+  int count;
+  Program* program = program_make(block, image, isa_wasm.kernels(&count));
+  program_place(program, arena, inputs);
+  return program;
+}
+PITH_EXPORT(program_arena) double wasm_program_arena(const int32_t* image) {
+  return double(uint32_t(image[5])) + double(image[6]) * 0x1p32;
+}
+PITH_EXPORT(program_bind)
+void wasm_program_bind(Program* program, int32_t slot, uint8_t* data, int32_t type, int32_t packed, int32_t rows,
+                       int32_t cols, uint32_t bytes) {
+  refused = program_bind(program, slot, {data, type, packed, rows, cols, int64_t(bytes)});
+}
+// Bytes of shared scratch that a run of these sizes needs.
+PITH_EXPORT(program_resolve) uint32_t wasm_program_resolve(Program* program, int32_t T, int32_t S, int32_t R) {
+  size_t shared = 0;
+  refused = program_resolve(program, T, S, R, &shared);
+  return uint32_t(shared);
+}
+
+static void meet_alone(const Run&, int) {}
+// LOCAL_BYTES at `local`, what `program_resolve` said at `shared`.
+PITH_EXPORT(program_run)
+void wasm_program_run(const Program* program, int32_t T, int32_t S, int32_t R, uint8_t* shared, uint8_t* local) {
+  Run run = {};
+  run.T = T;
+  run.S = S;
+  run.R = R;
+  run.threads = 1;
+  run.meet = meet_alone;
+  run.shared = shared;
+  run.local[0] = local;
+  program_run(program, run, 0);
+}
+PITH_EXPORT(local_bytes) uint32_t wasm_local_bytes() { return LOCAL_BYTES; }
+
+// --- Sampling ---------------------------------------------------------------------------------------------------------
+
+PITH_EXPORT(sample_scratch) uint32_t wasm_sample_scratch(const int32_t* ints, int32_t row, int32_t vocab) {
+  return uint32_t(isa_wasm.sample_scratch(ints, row, vocab));
+}
+PITH_EXPORT(sample_row)
+void wasm_sample_row(float* logits, int32_t vocab, const int32_t* ints, const double* floats, int32_t row, int32_t stride,
+                     int32_t* ids, double* logprobs, uint8_t* scratch) {
+  isa_wasm.sample(logits, vocab, ints, floats, row, stride, ids, logprobs, scratch);
+}
+
+}  // namespace pith
+
+// What the compiler calls for a product of 128 bits (overflow checks of 64), in terms of 32 x 32 -> 64.
+extern "C" __int128 __multi3(__int128 a, __int128 b) {
+  uint64_t a0 = uint64_t(a), b0 = uint64_t(b), mask = 0xffffffff;
+  uint64_t low = (a0 & mask) * (b0 & mask), m1 = (a0 >> 32) * (b0 & mask), m2 = (a0 & mask) * (b0 >> 32);
+  uint64_t middle = (low >> 32) + (m1 & mask) + (m2 & mask);
+  uint64_t high = (a0 >> 32) * (b0 >> 32) + (m1 >> 32) + (m2 >> 32) + (middle >> 32);
+  high += a0 * uint64_t(b >> 64) + uint64_t(a >> 64) * b0;
+  return __int128((unsigned __int128)(high) << 64 | (middle << 32 | (low & mask)));
+}
+
+// What the compiler calls for copies whose size it does not know, when it does not use the instruction.
+extern "C" void* memcpy(void* to, const void* from, size_t n) {
+  __builtin_memcpy(to, from, n);
+  return to;
+}
+extern "C" void* memmove(void* to, const void* from, size_t n) {
+  __builtin_memmove(to, from, n);
+  return to;
+}
+extern "C" void* memset(void* to, int value, size_t n) {
+  __builtin_memset(to, value, n);
+  return to;
+}

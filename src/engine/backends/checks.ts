@@ -1,0 +1,163 @@
+/**
+ * What every backend over C++ checks before addresses are handed down: sizes of runs, shapes and kinds of what is bound,
+ * inputs, and the reading of weights piece by piece. No memory here.
+ */
+import type { Dims, KvSpec, WeightSource } from "../backend.ts";
+import type { Program } from "../program.ts";
+import { elements, symbol, type Tensor } from "../tensor.ts";
+import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../weights.ts";
+
+/** Rows interleaved in a packed weight; equals PANEL in kernels/pith.h. */
+export const PANEL = 16;
+/** Rows are read through a ByteSource in pieces of about this many bytes. */
+const PIECE_BYTES = 4 << 20;
+
+/** What a storage is, as far as binding goes. */
+export interface Described {
+  readonly kind: "dense" | "weight" | "kv";
+  /** Element or weight type. */
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly spec: KvSpec | undefined;
+}
+
+/** Elements of a tensor at the sizes of a run. */
+export function count(tensor: Tensor, dims: Dims): number {
+  const sym = symbol(tensor.shape);
+  return elements(tensor.shape) * (sym ? dims[sym] : 1);
+}
+
+export const UNLIMITED: Dims = { T: 2 ** 31 - 1, S: 2 ** 31 - 1, R: 2 ** 31 - 1 };
+
+/** @throws {RangeError} when a size is no whole number up to its maximum */
+export function checkDims(dims: Dims, maxima: Dims, action: string): void {
+  for (const d of ["T", "S", "R"] as const)
+    if (!(Number.isInteger(dims[d]) && dims[d] >= 0 && dims[d] <= maxima[d]))
+      throw new RangeError(
+        `Cannot ${action} a program with ${d} = ${dims[d]}: wanted a whole number of at most ${maxima[d]}`,
+      );
+}
+
+/**
+ * Whether a storage may be bound to the tensor of a program.
+ * @throws {TypeError} when it is of another shape, kind or type
+ */
+export function checkBinding(program: Program, name: string, tensor: Tensor, storage: Described): void {
+  if (storage.kind === "kv") {
+    checkPool(program, name, tensor, storage.spec!);
+    return;
+  }
+  const found = `${storage.kind} ${storage.type}[${storage.shape}]`;
+  if (tensor.shape.join() !== storage.shape.join())
+    throw new TypeError(
+      `Cannot bind "${name}": the storage is ${found}, wanted shape [${tensor.shape}]${tensor.shape.join() === "0" ? " (KV pages)" : ""}`,
+    );
+  if (tensor.kind === "state" && storage.kind === "weight")
+    throw new TypeError(
+      `Cannot bind "${name}": the storage is ${found}, which cannot be written, wanted dense f32`,
+    );
+  if (storage.kind === "dense" && storage.type !== tensor.dtype)
+    throw new TypeError(`Cannot bind "${name}": the storage is ${found}, wanted ${tensor.dtype}`);
+}
+
+/** The pool's layout must be what the nodes that use it were recorded for. */
+function checkPool(program: Program, name: string, tensor: Tensor, spec: KvSpec): void {
+  for (const node of program.nodes) {
+    if (!node.inputs.includes(tensor)) continue;
+    const a = node.attrs as Partial<KvSpec>;
+    const same =
+      a.layers === spec.layers &&
+      a.num_key_value_heads === spec.num_key_value_heads &&
+      a.head_dim === spec.head_dim;
+    if (!same)
+      throw new TypeError(
+        `Cannot bind "${name}": the pages are for ${spec.layers} layers, ${spec.num_key_value_heads} heads of ${spec.head_dim}, wanted ${a.layers ?? "no"} layers, ${a.num_key_value_heads} heads of ${a.head_dim} (${node.op})`,
+      );
+  }
+}
+
+/** @throws {TypeError} when an input is missing, or of another length or type */
+export function checkInput(
+  tensor: Tensor,
+  given: Int32Array | Float32Array | undefined,
+  dims: Dims,
+): Int32Array | Float32Array {
+  const n = count(tensor, dims);
+  if (given?.length !== n || given instanceof Float32Array !== (tensor.dtype === "f32"))
+    throw new TypeError(
+      `Cannot run a program: input "${tensor.name}" has ${given ? `${given.length} ${given instanceof Float32Array ? "f32" : "i32"}` : "no"} values, wanted ${n} ${tensor.dtype}`,
+    );
+  return given;
+}
+
+/** Number of elements; everything that is allocated passes here. */
+export function checkElements(shape: readonly number[], what: string): number {
+  const n = shape.reduce((a, b) => a * b, 1);
+  if (shape.some((d) => !(Number.isInteger(d) && d >= 0)) || n > 2 ** 46)
+    throw new RangeError(
+      `Cannot make ${what} of shape [${shape}]: wanted whole numbers, at most 2^46 in all`,
+    );
+  return n;
+}
+
+/** Rows and columns of a weight, and the type it is held in: q6_k has no kernels, q8_0 is the nearest that has. */
+export function checkWeight(source: WeightSource): { rows: number; cols: number; held: WeightType } {
+  const { name, shape, type } = source;
+  const cols = shape.at(-1) ?? 1;
+  const rows = checkElements(shape.slice(0, -1), name);
+  const bytes = rows * weightBytes(type, cols);
+  if (source.bytes !== bytes)
+    throw new RangeError(
+      `Cannot load "${name}": found ${source.bytes} bytes, wanted ${bytes} for ${type}[${shape}]`,
+    );
+  const heads = source.interleavedHeads ?? 0;
+  if (heads > 0 && rows % (2 * heads) !== 0)
+    throw new RangeError(
+      `Cannot load "${name}": ${rows} rows in ${heads} heads, wanted an even number of rows in each`,
+    );
+  return { rows, cols, held: type === "q6_k" ? "q8_0" : type };
+}
+
+/** @throws {RangeError} when the source gives another number of bytes */
+export async function readAll(
+  { name, source }: WeightSource,
+  offset: number,
+  bytes: number,
+): Promise<Uint8Array> {
+  const data = await source.read(offset, bytes);
+  if (data.length !== bytes)
+    throw new RangeError(
+      `Cannot read "${source.name}" for tensor "${name}": found ${data.length} bytes at ${offset}, wanted ${bytes}`,
+    );
+  return data;
+}
+
+/** A weight's rows, a few panels at a time, in the type they are held in. */
+export async function* readPieces(
+  source: WeightSource,
+): AsyncGenerator<{ row: number; rows: number; bytes: Uint8Array }> {
+  const { rows, cols, held } = checkWeight(source);
+  const rowBytes = weightBytes(source.type, cols);
+  const step = Math.max(1, Math.floor(PIECE_BYTES / (rowBytes * PANEL + 1))) * PANEL;
+  for (let row = 0; row < rows; row += step) {
+    const n = Math.min(step, rows - row);
+    const bytes = await readAll(source, source.offset + row * rowBytes, n * rowBytes);
+    yield {
+      row,
+      rows: n,
+      bytes: held === source.type ? bytes : requantize(source.type, held, bytes, n * cols),
+    };
+  }
+}
+
+function requantize(from: WeightType, to: WeightType, bytes: Uint8Array, n: number): Uint8Array {
+  if (n % WEIGHT_TYPES[to].blockSize !== 0) throw new RangeError(`Cannot hold ${n} elements as ${to}`);
+  const values = new Float32Array(n);
+  dequantize(from, bytes, values);
+  return quantize(to, values);
+}
+
+/** Bytes of a packed weight: rows are padded to whole panels. */
+export function packedBytes(type: WeightType, rows: number, cols: number): number {
+  return Math.ceil(rows / PANEL) * PANEL * weightBytes(type, cols);
+}

@@ -1,0 +1,187 @@
+/**
+ * The WebAssembly backend: everything lies in one module's 32-bit memory, and runs on the thread that calls. Checks what
+ * callers give it; what ops mean was checked when they were recorded. Imports nothing of Node.
+ */
+import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
+import { PAGE } from "../backend.ts";
+import type { Program } from "../program.ts";
+import { dequantize } from "../weights.ts";
+import { checkElements, checkWeight, type Described, packedBytes, readAll, readPieces } from "./checks.ts";
+import { WasmExecutable } from "./wasm-executable.ts";
+import { type Block, WasmModule } from "./wasm-module.ts";
+
+export interface WasmOptions {
+  /** Bytes of wasm/pith.wasm. Default: the file beside the package, by `fetch` or from disk. */
+  readonly module?: Uint8Array;
+  /** "simd128" is what there is. */
+  readonly kernels?: string;
+}
+
+export class WasmStorage implements Storage, Described {
+  readonly kind: Storage["kind"];
+  readonly bytes: number;
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly spec: KvSpec | undefined;
+  readonly backend: WasmBackend;
+  readonly block: Block;
+  freed = false;
+
+  constructor(
+    backend: WasmBackend,
+    block: Block,
+    kind: Storage["kind"],
+    type: string,
+    shape: readonly number[],
+    spec?: KvSpec,
+  ) {
+    this.backend = backend;
+    this.block = block;
+    this.kind = kind;
+    this.bytes = block.bytes;
+    this.type = type;
+    this.shape = shape;
+    this.spec = spec;
+  }
+
+  free(): void {
+    if (this.freed) return;
+    this.freed = true;
+    this.backend.module.free(this.block);
+  }
+}
+
+export class WasmBackend implements Backend {
+  readonly name = "wasm";
+  readonly kernels = "simd128";
+  readonly threads = 1;
+  readonly module: WasmModule;
+  /** Kernel names by opcode. */
+  readonly table: readonly string[];
+  /** Numbers of `Type` in kernels/pith.h. */
+  readonly types: ReadonlyMap<string, number>;
+  private closed = false;
+
+  /**
+   * @throws {Error} when the module cannot be read or the engine refuses it
+   * @throws {RangeError} when other kernels are asked for
+   */
+  static async create(options: WasmOptions = {}): Promise<WasmBackend> {
+    if (options.kernels !== undefined && options.kernels !== "simd128")
+      throw new RangeError(`Cannot use kernels "${options.kernels}": the wasm backend has simd128`);
+    return new WasmBackend(await WasmModule.load(options.module));
+  }
+
+  private constructor(module: WasmModule) {
+    this.module = module;
+    this.table = module.names((i) => module.exports.kernel_name(i));
+    this.types = new Map(module.names((i) => module.exports.type_name(i)).map((name, i) => [name, i]));
+  }
+
+  dense(dtype: "f32" | "i32", shape: readonly number[], data?: Float32Array | Int32Array): Storage {
+    this.checkOpen("make dense storage");
+    const n = checkElements(shape, "dense storage");
+    if (data && (data.length !== n || isFloat(data) !== (dtype === "f32")))
+      throw new TypeError(
+        `Cannot make dense ${dtype}[${shape}]: found ${data.length} ${isFloat(data) ? "f32" : "i32"} values, wanted ${n} ${dtype}`,
+      );
+    const block = this.module.alloc(n * 4, `dense ${dtype}[${shape}]`);
+    if (data) this.view(block.address, data, 0).set(data);
+    return new WasmStorage(this, block, "dense", dtype, [...shape]);
+  }
+
+  async weight(source: WeightSource, signal?: AbortSignal): Promise<Storage> {
+    this.checkOpen(`load "${source.name}"`);
+    signal?.throwIfAborted();
+    const { rows, cols, held } = checkWeight(source);
+    const { name, shape } = source;
+    if (shape.length < 2) {
+      const data = new Float32Array(shape[0] ?? 1); // a vector is dense f32
+      dequantize(source.type, await readAll(source, source.offset, source.bytes), data);
+      return this.dense("f32", shape, data);
+    }
+    const { module } = this;
+    const type = this.types.get(held)!;
+    const block = module.alloc(packedBytes(held, rows, cols), `weight "${name}" (${held}[${shape}])`);
+    const storage = new WasmStorage(this, block, "weight", held, [...shape]);
+    let room: Block | undefined;
+    try {
+      for await (const piece of readPieces(source)) {
+        signal?.throwIfAborted();
+        this.checkOpen(`load "${name}"`);
+        room ??= module.alloc(piece.bytes.length, `room to read "${name}"`);
+        module.bytes(room.address, piece.bytes.length).set(piece.bytes);
+        const heads = source.interleavedHeads ?? 0;
+        module.exports.pack_rows(block.address, type, rows, cols, piece.row, piece.rows, room.address, heads);
+      }
+    } catch (error) {
+      storage.free();
+      throw error;
+    } finally {
+      if (room) module.free(room);
+    }
+    return storage;
+  }
+
+  kv(spec: KvSpec): Storage {
+    this.checkOpen("make KV pages");
+    const { layers, num_key_value_heads, head_dim, pages, type } = spec;
+    const width = Math.ceil(head_dim / 16) * 16;
+    const page = checkElements([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
+    const bytes = checkElements([pages, page], "KV pages") * (type === "f16" ? 2 : 4);
+    const block = this.module.alloc(bytes, `${pages} KV pages (${type})`);
+    return new WasmStorage(this, block, "kv", `kv_${type}`, [pages, page], spec);
+  }
+
+  write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {
+    this.view(this.denseOf(storage, "write", data, start).block.address, data, start).set(data);
+  }
+
+  read(storage: Storage, into: Float32Array | Int32Array, start = 0): void {
+    into.set(this.view(this.denseOf(storage, "read", into, start).block.address, into, start));
+  }
+
+  compile(program: Program, maxima: Dims): Executable {
+    this.checkOpen("compile a program");
+    return new WasmExecutable(this, program, maxima);
+  }
+
+  /** The module's memory goes with the last reference to this backend. */
+  close(): void {
+    this.closed = true;
+  }
+
+  checkOpen(action: string): void {
+    if (this.closed) throw new Error(`Cannot ${action}: the backend was closed`);
+  }
+
+  /** As many elements as `like`, of its type, from element `start` at an address. */
+  private view(address: number, like: Float32Array | Int32Array, start: number): Float32Array | Int32Array {
+    const at = address + start * 4;
+    return isFloat(like) ? this.module.floats(at, like.length) : this.module.ints(at, like.length);
+  }
+
+  private denseOf(
+    storage: Storage,
+    action: string,
+    data: Float32Array | Int32Array,
+    start: number,
+  ): WasmStorage {
+    if (!(storage instanceof WasmStorage) || storage.backend !== this)
+      throw new TypeError(`Cannot ${action} storage: it belongs to another backend`);
+    if (storage.freed) throw new Error(`Cannot ${action} storage: it was freed`);
+    if (storage.kind !== "dense" || isFloat(data) !== (storage.type === "f32"))
+      throw new TypeError(
+        `Cannot ${action} storage: it is ${storage.kind} ${storage.type}, wanted dense ${isFloat(data) ? "f32" : "i32"}`,
+      );
+    if (!(Number.isInteger(start) && start >= 0 && (start + data.length) * 4 <= storage.bytes))
+      throw new RangeError(
+        `Cannot ${action} storage: elements ${start} to ${start + data.length}, but it has ${storage.bytes / 4}`,
+      );
+    return storage;
+  }
+}
+
+function isFloat(data: Float32Array | Int32Array): data is Float32Array {
+  return data instanceof Float32Array;
+}
