@@ -48,11 +48,10 @@ export function printTable(rows: readonly (readonly [string, string])[]): void {
   for (const [name, value] of rows) process.stdout.write(`${name.padEnd(width)}  ${oneLine(value)}\n`);
 }
 
-const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-
 /** 1234567 -> "1,234,567"; small numbers keep three digits. */
 export function figure(value: number): string {
-  return Math.abs(value) >= 100 ? whole.format(value) : String(Number(value.toPrecision(3)));
+  if (Math.abs(value) < 100) return String(Number(value.toPrecision(3)));
+  return value.toFixed(0).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 export function bytes(value: number): string {
