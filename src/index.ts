@@ -1,0 +1,24 @@
+/** pith: make and run small language models on your own device. The sub-paths hold the parts: `pith/engine`, ... */
+export type { KvType } from "./engine/backend.ts";
+export type { BackendName } from "./engine/backends/index.ts";
+export type { WeightType } from "./engine/weights.ts";
+export {
+  type ChatOptions,
+  type FinishReason,
+  type GenerateOptions,
+  Generation,
+  type GenerationResult,
+  type LoadModelOptions,
+  loadModel,
+  type Mask,
+  Model,
+  type Part,
+} from "./generate/index.ts";
+export {
+  type ConvertOptions,
+  type ConvertResult,
+  convert,
+  type Inspection,
+  inspect,
+} from "./models/index.ts";
+export type { ChatMessage } from "./tokenizer/index.ts";
