@@ -15,44 +15,26 @@
 namespace pith {
 namespace PITH_ISA {
 
+// clang-format off: simd.h comes first
 #include "simd.h"
 #include "vmath.h"
-//
 #include "elementwise.h"
-#include "norm.h"
-#include "optim.h"
 #include "reduce.h"
-#include "rope.h"
+#include "norm.h"
 #include "rows.h"
-#define WIDE ATTEND_WIDE
+#include "rope.h"
 #include "attention.h"
 #include "attention_grad.h"
-#undef WIDE
+#include "optim.h"
 #include "gemm.h"
-#if __has_include("matmul.h")
 #include "matmul.h"
-#endif
-#if __has_include("linear.h")
 #include "linear.h"
-#endif
+// clang-format on
 
+// A kernel's number in this table is its opcode in program images.
 const Kernel TABLE[] = {
-    PITH_ELEMENTWISE, PITH_NORM, PITH_OPTIM, PITH_REDUCE, PITH_ROPE, PITH_ROWS,
-#ifdef PITH_ATTENTION
-    PITH_ATTENTION,
-#endif
-#ifdef PITH_ATTENTION_GRAD
-    PITH_ATTENTION_GRAD,
-#endif
-#ifdef PITH_GEMM
-    PITH_GEMM,
-#endif
-#ifdef PITH_MATMUL
-    PITH_MATMUL,
-#endif
-#ifdef PITH_LINEAR
-    PITH_LINEAR,
-#endif
+    PITH_ELEMENTWISE, PITH_REDUCE, PITH_NORM, PITH_ROWS, PITH_ROPE, PITH_ATTENTION, PITH_ATTENTION_GRAD,
+    PITH_OPTIM,       PITH_GEMM,   PITH_LINEAR,
 };
 
 // Four streams of 64-byte vectors: enough loads under way to be bound by memory, not by their latency.
