@@ -57,7 +57,7 @@ static void micro(float* c, int64_t ldc, const float* a, int64_t rs, int64_t cs,
     for (int j = 0; j < (N + PER - 1) / PER; j++) bp[j] += 16 * SIZE;
 #pragma GCC unroll 8
     for (int i = 0; i < M; i++) {
-      P x = P{} + a[i * rs];
+      P x = a[i * rs] - P{};  // a broadcast: minus zero changes nothing, plus zero would
 #pragma GCC unroll 8
       for (int j = 0; j < N; j++) acc[i][j] = fma(x, w[j], acc[i][j]);
     }

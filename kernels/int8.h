@@ -115,6 +115,13 @@ PITH_INLINE void prefetch(const uint8_t* p, int bytes) {
   for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char*)p + i, _MM_HINT_T1);
 }
 
+// s + u · the four bytes at p, in every lane. As text, because gcc loads the bytes into a register of their own.
+PITH_INLINE __m512i dot(__m512i s, __m512i u, const uint8_t* p) {
+  typedef int32_t __attribute__((may_alias, aligned(4))) Word;
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(s) : "v"(u), "m"(*(const Word*)p));
+  return s;
+}
+
 template <int N>
 static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
   __m512 acc[N];
@@ -122,14 +129,14 @@ static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
   const __m512i low = _mm512_set1_epi8(15);
   for (int64_t b = 0; b < blocks; b++, w += Q4_BYTES, x += N * X_BYTES) {
     __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)w));
-    if (N >= 8 && ahead) prefetch(w + ahead, Q4_BYTES);
+    if (N >= 4 && ahead) prefetch(w + ahead, Q4_BYTES);
     if constexpr (N == 1) {
       // The high nibbles stay where they are; their sum is shifted once.
       __m512i s = four(x + 36), h = _mm512_setzero_si512();
       for (int g = 0; g < 4; g++) {
         __m512i v = _mm512_loadu_si512(w + 32 + g * 64);
-        s = _mm512_dpbusd_epi32(s, _mm512_and_si512(v, low), four(x + g * 4));
-        h = _mm512_dpbusd_epi32(h, _mm512_andnot_si512(low, v), four(x + 16 + g * 4));
+        s = dot(s, _mm512_and_si512(v, low), x + g * 4);
+        h = dot(h, _mm512_andnot_si512(low, v), x + 16 + g * 4);
       }
       s = _mm512_add_epi32(s, _mm512_srai_epi32(h, 4));
       acc[0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(scale, one(x + 32)), acc[0]);
@@ -140,9 +147,10 @@ static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
         u[g] = _mm512_and_si512(v, low);
         u[4 + g] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
       }
+#pragma GCC unroll 16
       for (int i = 0; i < N; i++) {
         __m512i s = four(x + N * 36 + i * 4);
-        for (int g = 0; g < 8; g++) s = _mm512_dpbusd_epi32(s, u[g], four(x + i * 32 + g * 4));
+        for (int g = 0; g < 8; g++) s = dot(s, u[g], x + i * 32 + g * 4);
         acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(scale, one(x + N * 32 + i * 4)), acc[i]);
       }
     }
@@ -157,12 +165,13 @@ static void q8_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
   const __m512i sign = _mm512_set1_epi8(-128);  // weights + 128, taken out again by 16 · (-8 · Σq)
   for (int64_t b = 0; b < blocks; b++, w += Q8_BYTES, x += N * X_BYTES) {
     __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)w));
-    if (N >= 8 && ahead) prefetch(w + ahead, Q8_BYTES);
+    if (N >= 4 && ahead) prefetch(w + ahead, Q8_BYTES);
     __m512i u[8];
     for (int g = 0; g < 8; g++) u[g] = _mm512_xor_si512(_mm512_loadu_si512(w + 32 + g * 64), sign);
+#pragma GCC unroll 16
     for (int i = 0; i < N; i++) {
       __m512i s = _mm512_slli_epi32(four(x + N * 36 + i * 4), 4);
-      for (int g = 0; g < 8; g++) s = _mm512_dpbusd_epi32(s, u[g], four(x + i * 32 + g * 4));
+      for (int g = 0; g < 8; g++) s = dot(s, u[g], x + i * 32 + g * 4);
       acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(scale, one(x + N * 32 + i * 4)), acc[i]);
     }
   }
@@ -192,8 +201,8 @@ static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
   for (int i = 0; i < N; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
   const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
   for (int64_t b = 0; b < blocks; b++, w += Q4_BYTES, x += N * X_BYTES) {
-    if (N >= 8 && ahead) prefetch(w + ahead, Q4_BYTES);
-#pragma GCC unroll 2
+    if (N >= 4 && ahead) prefetch(w + ahead, Q4_BYTES);
+#pragma GCC unroll 1
     for (int h = 0; h < 2; h++) {
       __m256 scale = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(w + h * 16)));
       __m256i u[8];
@@ -202,7 +211,7 @@ static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
         u[g] = _mm256_and_si256(v, low);
         u[4 + g] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
       }
-#pragma GCC unroll 16
+#pragma GCC unroll 4
       for (int i = 0; i < N; i++) {
         __m256i s = _mm256_maddubs_epi16(u[0], four(x + i * 32));
         for (int g = 1; g < 8; g++) s = _mm256_add_epi16(s, _mm256_maddubs_epi16(u[g], four(x + i * 32 + g * 4)));
@@ -224,17 +233,18 @@ static void q8_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
   for (int i = 0; i < N; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
   const __m256i ones = _mm256_set1_epi16(1);
   for (int64_t b = 0; b < blocks; b++, w += Q8_BYTES, x += N * X_BYTES) {
-    if (N >= 8 && ahead) prefetch(w + ahead, Q8_BYTES);
-#pragma GCC unroll 2
+    if (N >= 4 && ahead) prefetch(w + ahead, Q8_BYTES);
+#pragma GCC unroll 1
     for (int h = 0; h < 2; h++) {
       __m256 scale = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(w + h * 16)));
       __m256i u[8];
-      for (int g = 0; g < 8; g++) u[g] = load32(w + 32 + g * 64 + h * 32);
-#pragma GCC unroll 16
+      for (int g = 0; g < 8; g++) u[g] = _mm256_abs_epi8(load32(w + 32 + g * 64 + h * 32));
+#pragma GCC unroll 4
       for (int i = 0; i < N; i++) {
         __m256i s = _mm256_setzero_si256();
         for (int g = 0; g < 8; g++) {
-          __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(u[g]), _mm256_sign_epi8(four(x + i * 32 + g * 4), u[g]));
+          __m256i v = _mm256_sign_epi8(four(x + i * 32 + g * 4), load32(w + 32 + g * 64 + h * 32));
+          __m256i p = _mm256_maddubs_epi16(u[g], v);
           s = _mm256_add_epi32(s, _mm256_madd_epi16(p, ones));
         }
         acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s), _mm256_mul_ps(scale, one(x + N * 32 + i * 4)), acc[i][h]);
