@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,8 +29,11 @@ int read_all(int fd, uint8_t* into, int64_t bytes, int64_t offset, int64_t* end)
     ssize_t n = pread(fd, into, size_t(bytes), off_t(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno;
-    *end = offset + n;
-    if (n == 0) return SHORT_READ;
+    if (n == 0) {
+      struct stat now;
+      *end = fstat(fd, &now) == 0 ? int64_t(now.st_size) : offset;
+      return SHORT_READ;
+    }
     into += n;
     offset += n;
     bytes -= n;

@@ -163,8 +163,8 @@ export class NativeBackend implements Backend {
 
   private async fromFile(source: WeightSource, storage: NativeStorage, signal?: AbortSignal): Promise<void> {
     const path = source.source.path!;
-    const cancel = () => storage.free();
-    signal?.addEventListener("abort", cancel, { once: true });
+    const loading = signal && cancelledBy(signal);
+    loading?.add(storage);
     try {
       const heads = source.interleavedHeads ?? 0;
       const answer = await this.addon.load(storage.handle, path, source.offset, heads, this.threads);
@@ -179,7 +179,7 @@ export class NativeBackend implements Backend {
       const message = getSystemErrorMap().get(-error)?.[1] ?? `system error ${error}`;
       throw new Error(`Cannot read "${path}" for tensor "${source.name}": ${message}`);
     } finally {
-      signal?.removeEventListener("abort", cancel);
+      loading?.delete(storage);
     }
   }
 
@@ -280,6 +280,19 @@ function checkShape(shape: readonly number[], what: string): number {
       `Cannot make ${what} of shape [${shape}]: wanted whole numbers, at most 2^46 in all`,
     );
   return n;
+}
+
+/** What an abort frees: one listener for each signal, however many weights load under it. */
+const cancelled = new WeakMap<AbortSignal, Set<NativeStorage>>();
+function cancelledBy(signal: AbortSignal): Set<NativeStorage> {
+  const known = cancelled.get(signal);
+  if (known) return known;
+  const loading = new Set<NativeStorage>();
+  cancelled.set(signal, loading);
+  signal.addEventListener("abort", () => {
+    for (const storage of loading) storage.free();
+  });
+  return loading;
 }
 
 function isFloat(data: Float32Array | Int32Array): boolean {
