@@ -1,0 +1,89 @@
+/** What `pith doctor` reports: the machine as the engine sees it, and the memory bandwidth it measures. */
+import { readFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { loadAddon } from "./backends/addon.ts";
+import { chooseThreads, cpuQuota, memory, usableCores } from "./machine.ts";
+
+export { availableMemory } from "./machine.ts";
+
+export interface Report {
+  readonly processor: string;
+  /** Processor features that matter here, e.g. "avx512vnni"; empty without the native addon. */
+  readonly features: readonly string[];
+  /** Instruction sets that can be chosen with `PITH_KERNELS`, best first; empty without the native addon. */
+  readonly isas: readonly string[];
+  /** The one that is used. */
+  readonly kernels: string;
+  readonly backend: "native" | "wasm";
+  /** Why the native backend cannot be used, when it cannot. */
+  readonly reason: string | undefined;
+  readonly threads: number;
+  /** Cores that the process may run on. */
+  readonly cores: number;
+  /** Cores' worth of time that the cgroup allows, where it sets a limit. */
+  readonly quota: number | undefined;
+  /** "always", "madvise" or "never"; undefined where the system has no such setting. */
+  readonly hugepages: string | undefined;
+  /** Bytes: of the machine, available to the process, and its cgroup's limit. */
+  readonly memory: {
+    readonly total: number;
+    readonly available: number;
+    readonly limit: number | undefined;
+  };
+  /** GB/s (10^9 bytes) of plain reading with 1, 2, 4, ... threads; empty without the native addon. */
+  readonly bandwidth_gbps: Readonly<Record<number, number>>;
+}
+
+/** Larger than the caches of what people own, and read in a few hundredths of a second. */
+const PROBE_BYTES = 256 << 20;
+const PROBE_ROUNDS = 5;
+
+/** Takes about half a second, and blocks meanwhile. */
+export function doctor(): Report {
+  const threads = chooseThreads();
+  const machine = {
+    processor: cpus()[0]?.model.trim() ?? process.arch,
+    threads,
+    cores: usableCores(),
+    quota: cpuQuota(),
+    hugepages: hugepages(),
+    memory: memory(),
+  };
+  try {
+    const addon = loadAddon();
+    const { isas, features } = addon.info();
+    const kernels = process.env.PITH_KERNELS || isas[0]!;
+    const bytes = Math.min(PROBE_BYTES, Math.floor(machine.memory.available / 4));
+    const bandwidth_gbps: Record<number, number> = {};
+    for (const n of probedThreads(threads))
+      bandwidth_gbps[n] = Math.round(addon.bandwidth(bytes, n, PROBE_ROUNDS) / 1e8) / 10;
+    return { ...machine, features, isas, kernels, backend: "native", reason: undefined, bandwidth_gbps };
+  } catch (error) {
+    const reason = (error as Error).message;
+    return {
+      ...machine,
+      features: [],
+      isas: [],
+      kernels: "simd128",
+      backend: "wasm",
+      reason,
+      bandwidth_gbps: {},
+    };
+  }
+}
+
+/** 1, 2, 4, ... up to `threads`, which is among them. */
+function probedThreads(threads: number): number[] {
+  const counts = [threads];
+  for (let n = 1; n < threads; n *= 2) counts.push(n);
+  return counts.sort((a, b) => a - b);
+}
+
+/** The choice that is in brackets: "always [madvise] never". */
+function hugepages(): string | undefined {
+  try {
+    return /\[(\w+)\]/.exec(readFileSync("/sys/kernel/mm/transparent_hugepage/enabled", "utf8"))?.[1];
+  } catch {
+    return undefined;
+  }
+}
