@@ -2,7 +2,7 @@
 import type { Backend } from "../backend.ts";
 import { NativeBackend } from "./native.ts";
 import { ReferenceBackend } from "./reference.ts";
-
+import { WasmBackend } from "./wasm.ts";
 
 export type BackendName = Backend["name"];
 
@@ -22,7 +22,7 @@ export async function createBackend(options: BackendOptions = {}): Promise<Backe
   if (name !== undefined && !NAMES.includes(name as BackendName))
     throw new TypeError(`Cannot use backend "${name}": wanted ${NAMES.join(", ")}`);
   if (name === "reference") return new ReferenceBackend();
-  if (name === "wasm") return (await import("." + "/wasm.js")).WasmBackend.create(options);
+  if (name === "wasm") return WasmBackend.create(options);
   if (name === "native" || NativeBackend.available()) return new NativeBackend(options);
-  return (await import("." + "/wasm.js")).WasmBackend.create(options);
+  return WasmBackend.create(options);
 }
