@@ -1,5 +1,8 @@
 // Finds the tokens that stand in a text as they are spelt (control tokens, user-defined ones). Linear time.
 
+/** Longest content: looking for a token may take this many steps at every place of a text. */
+export const MAX_ADDED_LENGTH = 256;
+
 /** A token that is matched in raw text, before anything else looks at it. */
 export interface AddedToken {
   id: number;

@@ -1,10 +1,10 @@
 // Reads Hugging Face tokenizers: tokenizer.json with tokenizer_config.json. Trusts no value in them.
 
-import type { AddedToken } from "./added-tokens.ts";
+import { type AddedToken, MAX_ADDED_LENGTH } from "./added-tokens.ts";
 import { bpeFromMerges, metaspaceWords } from "./bpe-build.ts";
 import { readDecoder, readNormalizer, readPostProcessor } from "./huggingface-parts.ts";
 import { asArray, asBoolean, asIndex, asObject, asString, brief } from "./json.ts";
-import { type PreTokenizer, readPreTokenizer } from "./pre-tokenizer.ts";
+import { readPreTokenizer } from "./pre-tokenizer.ts";
 import { TextTokenizer, type TokenizerOrigin, type TokenizerParts } from "./text-tokenizer.ts";
 import type { Tokenizer } from "./types.ts";
 import { unigramEncoder, wordPieceEncoder } from "./unigram-wordpiece.ts";
@@ -50,13 +50,12 @@ export function loadTokenizerJson(tokenizerJson: unknown, config: unknown, name:
     const fuseUnk = asBoolean(model.fuse_unk ?? false, `${at}model.fuse_unk`);
     const extras = { unkId, fuseUnk, wholeWords, byteFallback };
     const bpe = bpeFromMerges(vocabulary, merges, extras, `${at}model.merges`);
-    const words = wordSplitter(
-      pre,
-      vocabulary,
-      json.pre_tokenizer === null || json.pre_tokenizer === undefined,
-    );
+    const parts = spelling === "metaspace" && !wholeWords ? metaspaceWords(vocabulary) : undefined;
     encodeText = (section, first, out) => {
-      for (const word of words(normalizer.normalize(section), first)) bpe.encode(word, out);
+      for (const word of pre.words(normalizer.normalize(section), first)) {
+        if (parts) for (const part of parts(word)) bpe.encode(part, out);
+        else bpe.encode(word, out);
+      }
     };
     origin.model = pre.byteLevel ? "gpt2" : "llama";
     origin.merges = merges;
@@ -114,7 +113,7 @@ function vocabEntries(vocab: unknown, where: string): [string, number][] {
 }
 
 function unigramEntries(vocab: unknown, where: string): [string, number][] {
-  return asArray(vocab, where).map((entry, id) => {
+  return Array.from(asArray(vocab, where), (entry, id): [string, number] => {
     const pair = asArray(entry, `${where}[${id}]`);
     if (typeof pair[1] !== "number" || !Number.isFinite(pair[1])) {
       throw new TypeError(`${where}[${id}][1] is ${brief(pair[1])}, want a score`);
@@ -166,6 +165,11 @@ function readAdded(json: Json, settings: Json, at: string): AddedToken[] {
     const flag = (field: string): boolean => asBoolean(token[field] ?? false, `${where}.${field}`);
     const index = asIndex(id, `${where}.id`, MAX_VOCABULARY);
     const content = asString(token.content, `${where}.content`);
+    if (content.length > MAX_ADDED_LENGTH) {
+      throw new RangeError(
+        `${where}.content has ${content.length} characters, want at most ${MAX_ADDED_LENGTH}`,
+      );
+    }
     byId.set(index, {
       id: index,
       content,
@@ -191,7 +195,7 @@ function readAdded(json: Json, settings: Json, at: string): AddedToken[] {
 }
 
 function readMerges(merges: unknown, where: string): [string, string][] {
-  return asArray(merges, where).map((merge, i) => {
+  return Array.from(asArray(merges, where), (merge, i): [string, string] => {
     if (typeof merge === "string") {
       const space = merge.indexOf(" ", 1);
       if (space > 0 && space < merge.length - 1) return [merge.slice(0, space), merge.slice(space + 1)];
@@ -217,11 +221,6 @@ function readUnknown(model: Json, type: string, vocabulary: Vocabulary, at: stri
     throw new RangeError(`${at}model.unk_token is ${brief(token)}, want an entry of the vocabulary`);
   }
   return id;
-}
-
-function wordSplitter(pre: PreTokenizer, vocabulary: Vocabulary, none: boolean) {
-  const words = none ? metaspaceWords(vocabulary) : undefined;
-  return words ?? ((text: string, first: boolean) => pre.words(text, first));
 }
 
 function namedToken(field: string, settings: Json, vocabulary: Vocabulary, at: string): number | undefined {

@@ -1,6 +1,6 @@
 // SentencePiece BPE: a tokenizer from entries, scores and kinds, whatever file they came from.
 
-import type { AddedToken } from "./added-tokens.ts";
+import { type AddedToken, MAX_ADDED_LENGTH } from "./added-tokens.ts";
 import { bpeFromScores, metaspaceWords } from "./bpe-build.ts";
 import { TextTokenizer, type TokenizerParts } from "./text-tokenizer.ts";
 import { METASPACE, TOKEN_TYPE, type Vocabulary } from "./vocabulary.ts";
@@ -49,8 +49,14 @@ export function addedTokens(vocabulary: Vocabulary): AddedToken[] {
   for (let id = 0; id < vocabulary.tokens.length; id++) {
     const content = vocabulary.tokens[id];
     const special = vocabulary.isSpecial(id);
-    if (content && (special || vocabulary.types[id] === TOKEN_TYPE.user))
-      added.push({ id, content, special });
+    if (!content || !(special || vocabulary.types[id] === TOKEN_TYPE.user)) continue;
+    if (content.length > MAX_ADDED_LENGTH) {
+      throw new RangeError(
+        `Cannot read ${JSON.stringify(vocabulary.name)}: control token ${id} has ${content.length} characters, ` +
+          `want at most ${MAX_ADDED_LENGTH}`,
+      );
+    }
+    added.push({ id, content, special });
   }
   return added;
 }
