@@ -61,6 +61,33 @@ test("GGUF refuses what it cannot say", () => {
   expect(() => tokenizerToGguf(tiny, 100)).toThrow("the model has 100 rows, want at least 265");
 });
 
+// As published tokenizer.json files spell them.
+const SUFFIX = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const TAIL = "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const cl100k = (digits: string) =>
+  `${SUFFIX}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|${TAIL}`;
+const cased = (suffix: string, digits: string) => {
+  const [upper, lower] = ["[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]", "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"];
+  const start = "[^\\r\\n\\p{L}\\p{N}]?";
+  return `${start}${upper}*${lower}+${suffix}|${start}${upper}+${lower}*${suffix}|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|${TAIL}`;
+};
+
+test.each([
+  ["llama-bpe", cl100k("\\p{N}{1,3}"), true],
+  ["smaug-bpe", cl100k("\\p{N}{1,3}"), false],
+  ["qwen2", cl100k("\\p{N}"), false],
+  ["gpt-4o", cased(`${SUFFIX}?`, "\\p{N}{1,3}"), false],
+  ["tekken", cased("", "\\p{N}"), true],
+])("%s is found from its pattern, and splits alike from GGUF", (name, pattern, wholeWords) => {
+  const { tokenizer, config } = tinyByteLevel(pattern);
+  (tokenizer.model as { ignore_merges: boolean }).ignore_merges = wholeWords;
+  const first = loadTokenizerJson(tokenizer, config, "first");
+  const metadata = tokenizerToGguf(first);
+  expect(metadata.get("tokenizer.ggml.pre")).toEqual({ type: "string", value: name });
+  const text = `${TEXT} I'LL it's 1234567 HelloWorld\r\n\t  x/y\n\n  end `;
+  expect(loadTokenizerGguf({ name: "second", metadata }).encode(text)).toEqual(first.encode(text));
+});
+
 test("padding up to the embedding's rows", () => {
   const tiny = loadTokenizerJson(byteLevel.tokenizer, byteLevel.config, "x");
   const metadata = tokenizerToGguf(tiny, 320);
