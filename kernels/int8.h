@@ -35,6 +35,57 @@ PITH_INLINE int32_t round_block(uint8_t* q, const float* x, float inverse) {
   _mm_storeu_si128((__m128i*)(q + 16), _mm512_cvtsepi32_epi8(b));
   return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
 }
+
+// Four blocks at once, the same bytes: the searches and sums across lanes are shared. Scales of some blocks first, then
+// their bytes: in one step the wait for two divisions would fill the processor's queues.
+PITH_INLINE __m512i max2(__m512i lo, __m512i hi) { return _mm512_max_epi32(lo, hi); }
+PITH_INLINE void scale_four(float* scale, float* inverse, const float* x) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  __m512i m[4];
+#pragma GCC unroll 4
+  for (int b = 0; b < 4; b++, x += BLOCK)
+    m[b] = max2(_mm512_and_si512(_mm512_loadu_si512(x), magnitude), _mm512_and_si512(_mm512_loadu_si512(x + 16), magnitude));
+  __m512i m01 = max2(_mm512_unpacklo_epi32(m[0], m[1]), _mm512_unpackhi_epi32(m[0], m[1]));
+  __m512i m23 = max2(_mm512_unpacklo_epi32(m[2], m[3]), _mm512_unpackhi_epi32(m[2], m[3]));
+  __m512i t = max2(_mm512_unpacklo_epi64(m01, m23), _mm512_unpackhi_epi64(m01, m23));  // 0 1 2 3 in each quarter
+  t = max2(t, _mm512_shuffle_i64x2(t, t, 0x4e));
+  t = max2(t, _mm512_shuffle_i64x2(t, t, 0xb1));
+  __m128 d = _mm_div_ps((__m128)_mm512_castsi512_si128(t), _mm_set1_ps(127.0f));
+  __mmask8 normal = _mm_cmp_ps_mask(d, _mm_set1_ps(0x1p-126f), _CMP_GE_OQ);
+  _mm_storeu_ps(scale, d);
+  _mm_storeu_ps(inverse, _mm_maskz_div_ps(normal, _mm_set1_ps(1.0f), d));
+}
+PITH_INLINE void round_four(uint8_t* tile, int64_t n, int64_t i, const float* x, const float* scale, const float* inverse) {
+  // Packing works within quarters: dword k of quarter j is four values of q[k]. The permutation puts them in order.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i packed[2], sums[2];
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; h++, x += BLOCK * 2) {
+    __m512 a = _mm512_set1_ps(inverse[h * 2]), b = _mm512_set1_ps(inverse[h * 2 + 1]);
+    __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), a));
+    __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), a));
+    __m512i q2 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 32), b));
+    __m512i q3 = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 48), b));
+    __m512i p = _mm512_packs_epi16(_mm512_packs_epi32(q0, q1), _mm512_packs_epi32(q2, q3));
+    packed[h] = _mm512_permutexvar_epi32(order, p);
+    sums[h] = _mm512_sad_epu8(_mm512_xor_si512(packed[h], _mm512_set1_epi8(-128)), _mm512_setzero_si512());
+  }
+  // Blocks 0 and 2 in the lower half, 1 and 3 in the upper; each sum is 32 · 128 too large.
+  __m512i s = _mm512_add_epi64(_mm512_unpacklo_epi64(sums[0], sums[1]), _mm512_unpackhi_epi64(sums[0], sums[1]));
+  s = _mm512_add_epi64(s, _mm512_shuffle_i64x2(s, s, 0xb1));
+  s = _mm512_slli_epi64(_mm512_sub_epi64(_mm512_set1_epi64(4096), s), 3);
+  __m128i even = _mm512_castsi512_si128(s), odd = _mm512_extracti32x4_epi32(s, 2);
+  __m128i offsets = _mm_unpacklo_epi64(_mm_unpacklo_epi32(even, odd), _mm_unpackhi_epi32(even, odd));
+  int32_t os[4];
+  _mm_storeu_si128((__m128i*)os, offsets);
+#pragma GCC unroll 4
+  for (int b = 0; b < 4; b++, tile += n * X_BYTES) {
+    __m256i half = b % 2 ? _mm512_extracti64x4_epi64(packed[b / 2], 1) : _mm512_castsi512_si256(packed[b / 2]);
+    _mm256_storeu_si256((__m256i*)(tile + i * 32), half);
+    __builtin_memcpy(tile + n * 32 + i * 4, scale + b, 4);
+    __builtin_memcpy(tile + n * 36 + i * 4, os + b, 4);
+  }
+}
 #elif defined(__AVX2__)
 PITH_INLINE float largest(const float* x) {
   __m256i m = _mm256_set1_epi32(0x7fffffff), t = _mm256_setzero_si256();
@@ -88,7 +139,18 @@ PITH_INLINE int32_t round_block(uint8_t* q, const float* x, float inverse) {
 
 // Rounds row x [K] to int8, as token i of a tile of n: d = max|x| / 127, q = round(x · (1 / d)).
 static void round_row(uint8_t* tile, int64_t n, int64_t i, const float* x, int64_t K) {
-  for (int64_t k = 0; k < K; k += BLOCK, tile += n * X_BYTES) {
+  int64_t k = 0;
+#if defined(__AVX512F__)
+  while (k + BLOCK * 4 <= K) {
+    float d[32], inverse[32];
+    int64_t blocks = (K - k) / BLOCK & ~int64_t(3);
+    if (blocks > 32) blocks = 32;
+    for (int64_t b = 0; b < blocks; b += 4) scale_four(d + b, inverse + b, x + k + b * BLOCK);
+    for (int64_t b = 0; b < blocks; b += 4, k += BLOCK * 4, tile += n * X_BYTES * 4)
+      round_four(tile, n, i, x + k, d + b, inverse + b);
+  }
+#endif
+  for (; k < K; k += BLOCK, tile += n * X_BYTES) {
     float d = largest(x + k) / 127.0f;
     // A scale below the normal numbers has no finite inverse: that block becomes zeros.
     int32_t s = round_block(tile + i * 32, x + k, d >= 0x1p-126f ? 1.0f / d : 0.0f) * -8;
