@@ -18,7 +18,7 @@ test.each(blocks.map((code, i) => [i + 1, code] as const))(
   async (_i, code) => {
     const dir = mkdtempSync(join(ROOT, "node_modules/.readme-"));
     try {
-      // `pith` resolves to this package by its own name; the build must be there (npm ci made it).
+      // `pith` resolves to this package by its own name; the build must be there (npm install made it).
       const { transpileModule, ModuleKind, ScriptTarget } = await import("typescript");
       const options = { module: ModuleKind.ESNext, target: ScriptTarget.ES2022 };
       const js = transpileModule(code, { compilerOptions: options }).outputText;
