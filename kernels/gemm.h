@@ -128,12 +128,12 @@ static void pack_nt(float* dst, const Tensor& w, int64_t p, int64_t panels, int6
 
 // B = a dense matrix with `cols` columns, as it lies: panels of its columns p ..., rows k ... k + kc.
 static void pack_nn(float* dst, const float* b, int64_t cols, int64_t p, int64_t panels, int64_t k, int64_t kc) {
-  for (int64_t i = 0; i < panels; i++) {
-    int64_t column = (p + i) * 16, n = cols - column < 16 ? cols - column : 16;
-    for (int64_t j = 0; j < kc; j++, dst += 16) {
-      const float* row = b + (k + j) * cols + column;
-      store(dst, load_upto(row, n));
-    }
+  // Four panels side by side: whole stretches of memory are read, and what is written does not crowd one cache set.
+  for (int64_t i = 0; i < panels; i += 4, dst += 4 * kc * 16) {
+    int64_t column = (p + i) * 16, n = panels - i < 4 ? panels - i : 4;
+    const float* row = b + k * cols + column;
+    for (int64_t j = 0; j < kc; j++, row += cols)
+      for (int64_t q = 0; q < n; q++) store(dst + (q * kc + j) * 16, load_upto(row + q * 16, cols - column - q * 16));
   }
 }
 
@@ -184,11 +184,11 @@ static void gemm(float* c, int64_t N, int64_t M, int64_t K, const float* a, int6
         int64_t m = M - i < MC ? M - i : MC, trs = rs, tcs = cs, tile = MR * rs;
         const float* at = a + i * rs + k * cs;
         if (cs != 1) {
-          for (int64_t t = 0; t < m; t += MR) {
-            float* to = ap + t * kc;
-            int64_t n = m - t < MR ? m - t : MR;
-            for (int64_t j = 0; j < kc; j++, to += MR)
-              for (int64_t r = 0; r < n; r++) to[r] = at[(t + r) * rs + j * cs];
+          for (int64_t j = 0; j < kc; j++) {
+            const float* from = at + j * cs;
+            int64_t t = 0;
+            for (; t + MR <= m && rs == 1; t += MR) __builtin_memcpy(ap + t * kc + j * MR, from + t, MR * 4);
+            for (; t < m; t++) ap[(t - t % MR) * kc + j * MR + t % MR] = from[t * rs];
           }
           at = ap, trs = 1, tcs = MR, tile = MR * kc;
         }
