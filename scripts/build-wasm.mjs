@@ -21,8 +21,6 @@ const FLAGS = [
   "--target=wasm32",
   "-std=c++20",
   "-O3",
-  // Unrolled loops hold more accumulators than V8 has registers for.
-  "-fno-unroll-loops",
   "-msimd128",
   "-mbulk-memory",
   "-ffp-contract=off",

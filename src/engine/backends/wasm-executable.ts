@@ -41,6 +41,7 @@ export class WasmExecutable implements Executable {
     this.maxima = { T: maxima.T, S: maxima.S, R: maxima.R };
     const planned = plan(program, maxima);
     this.arenaBytes = planned.arenaBytes;
+    this.module.checkRoom(this.arenaBytes, "the planned memory of a program");
     this.place = planned.place;
     const image = encodeImage(program, planned, maxima, backend.table);
     this.offsets = image.inputs;
@@ -117,8 +118,7 @@ export class WasmExecutable implements Executable {
       const unbound = [...this.slots.keys()].filter((name) => !this.bound.has(name));
       throw new TypeError(`Cannot run a program: ${unbound.join(", ")} not bound`);
     }
-    for (const [name, storage] of this.bound)
-      if (storage.freed) throw new Error(`Cannot run a program: the storage bound to "${name}" was freed`);
+    this.checkStorage();
     if (rows) this.checkRows(rows, R);
     for (const tensor of this.program.inputs) {
       const given = checkInput(tensor, inputs[tensor.name!], dims);
@@ -135,7 +135,8 @@ export class WasmExecutable implements Executable {
         await new Promise<void>((resolve) => afterTurn(resolve));
         turned = performance.now();
       }
-      this.checkFreed("run a program");
+      this.checkFreed("run a program"); // that turn may have taken things away
+      this.checkStorage();
       const { exports } = this.module;
       const shared = exports.program_resolve(this.handle, T, S, R) >>> 0;
       this.module.checkRefusal("run a program");
@@ -145,6 +146,11 @@ export class WasmExecutable implements Executable {
       this.running = false;
     }
     return rows && rows.length > 0 ? this.sampled(rows) : [];
+  }
+
+  private checkStorage(): void {
+    for (const [name, storage] of this.bound)
+      if (storage.freed) throw new Error(`Cannot run a program: the storage bound to "${name}" was freed`);
   }
 
   /** Shared scratch of at least so many bytes. */
