@@ -6,8 +6,9 @@
 //   g++ $F $W -DPITH_ISA=avx512 -o kernels-avx512       (or $V and avx2, or neither and scalar)
 //
 //   ./kernels-avx512 check              every type, odd sizes, the same bits for any T, chunk and number of threads
-//   ./kernels-avx512 decode [threads]   GB/s of one token, beside the raw read, interleaved
-//   ./kernels-avx512 prefill [threads]  GOPS of 512 tokens;   ... gemm [threads]: GFLOPS of nt, nn, tn
+//   ./kernels-avx512 decode [threads [rounds [type]]]   GB/s of one token, beside the raw read, interleaved
+//   ./kernels-avx512 prefill [threads [rounds [type [tokens]]]]   GOPS;   gemm [threads [rounds]]   GFLOPS of nt, nn, tn
+//   ./kernels-avx512 model [threads [rounds]]    tokens a second of the matrix work of whole decoders
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -485,12 +486,15 @@ static float* floats(size_t n) {
   return p;
 }
 
+// "" or the one type to measure.
+static const char* only = "";
+
 static void decode(int threads, int rounds) {
   printf("decode, %d thread%s: GB/s (median of %d) and share of the raw read of the same memory\n", threads, threads > 1 ? "s" : "", rounds);
   float *x = floats(8 * 8192), *y = floats(8 * 32768);
   for (Type type : {Q4_0, Q8_0, F16, BF16, F32})
     for (auto [N, K] : {std::pair<int64_t, int64_t>{2048, 2048}, {8192, 2048}, {2048, 8192}, {576, 576}}) {
-      if (!isa::is_quantized(type) && K != 2048) continue;
+      if ((*only && strcmp(only, names[type])) || (!isa::is_quantized(type) && K != 2048)) continue;
       Layers l(type, N, K, size_t(192) << 20);
       double bytes = double(l.count * l.bytes);
       std::vector<double> raw, t1, r1, t[9];
@@ -513,7 +517,7 @@ static void prefill(int threads, int rounds, int64_t T) {
   float *x = floats(T * 8192), *y = floats(T * 8192);
   for (Type type : {Q4_0, Q8_0, F16, BF16, F32})
     for (auto [N, K] : {std::pair<int64_t, int64_t>{2048, 2048}, {8192, 2048}, {2048, 8192}, {896, 4864}, {1536, 576}}) {
-      if (!isa::is_quantized(type) && N != 2048) continue;
+      if ((*only && strcmp(only, names[type])) || (!isa::is_quantized(type) && N != 2048)) continue;
       Layers l(type, N, K, size_t(4) << 20);
       std::vector<double> t;
       for (int i = 0; i < rounds; i++) t.push_back(time_layers(l, T, threads, true, x, y));
@@ -551,12 +555,94 @@ static void gemm(int threads, int rounds) {
   }
 }
 
+// The matrix work of whole decoders (norms, rounding, products, epilogues, a barrier before each; no attention), q4_0.
+struct Shape {
+  const char* name;
+  int64_t layers, hidden, q, kv, inner, vocab;
+};
+static void model(const Shape& m, int threads, int rounds, int64_t T) {
+  Layers qw(Q4_0, m.q, m.hidden, m.layers * packed_bytes(Q4_0, m.q, m.hidden));
+  Layers kw(Q4_0, m.kv, m.hidden, m.layers * packed_bytes(Q4_0, m.kv, m.hidden));
+  Layers vw(Q4_0, m.kv, m.hidden, m.layers * packed_bytes(Q4_0, m.kv, m.hidden));
+  Layers ow(Q4_0, m.hidden, m.q, m.layers * packed_bytes(Q4_0, m.hidden, m.q));
+  Layers gw(Q4_0, m.inner, m.hidden, m.layers * packed_bytes(Q4_0, m.inner, m.hidden));
+  Layers uw(Q4_0, m.inner, m.hidden, m.layers * packed_bytes(Q4_0, m.inner, m.hidden));
+  Layers dw(Q4_0, m.hidden, m.inner, m.layers * packed_bytes(Q4_0, m.hidden, m.inner));
+  Layers hw(Q4_0, m.vocab, m.hidden, packed_bytes(Q4_0, m.vocab, m.hidden));
+  double bytes = 0;
+  for (auto* l : {&qw, &kw, &vw, &ow, &gw, &uw, &dw, &hw}) bytes += double(l->bytes * l->count);
+  Tensor x = matrix(floats(T * m.hidden), T, m.hidden), norm = matrix(floats(m.hidden), 1, m.hidden);
+  Tensor q = matrix(floats(T * m.q), T, m.q), k = matrix(floats(T * m.kv), T, m.kv), v = matrix(floats(T * m.kv), T, m.kv);
+  Tensor inner = matrix(floats(T * m.inner), T, m.inner), logits = matrix(floats(m.vocab), 1, m.vocab), last = x;
+  last.rows = 1;
+  std::vector<Tensor> w;
+  std::vector<Node> nodes;
+  w.reserve(m.layers * 7 + 1);
+  auto weight = [&](const Layers& l, int64_t i) {
+    Tensor t = {};
+    t.type = l.type, t.packed = 1, t.rows = l.N, t.cols = l.K, t.data = l.data + i * l.bytes;
+    w.push_back(t);
+    return &w.back();
+  };
+  auto node = [&](std::initializer_list<const Tensor*> t, int outputs, int n, int normed, int epilogue) {
+    Node d = {};
+    std::copy(t.begin(), t.end(), d.t);
+    d.noutputs = outputs, d.ninputs = int(t.size()) - outputs;
+    d.i[0] = n, d.i[1] = normed, d.i[3] = epilogue, d.i[4] = 1, d.f[0] = 1e-5f;
+    nodes.push_back(d);
+  };
+  for (int64_t i = 0; i < m.layers; i++) {
+    node({&q, &k, &v, &x, &norm, weight(qw, i), weight(kw, i), weight(vw, i)}, 3, 3, 1, 0);
+    node({&x, &q, weight(ow, i), &x}, 1, 1, 0, 1);
+    node({&inner, &x, &norm, weight(gw, i), weight(uw, i)}, 1, 2, 1, 2);
+    node({&x, &inner, weight(dw, i), &x}, 1, 1, 0, 1);
+  }
+  node({&logits, &last, &norm, weight(hw, 0)}, 1, 1, 1, 0);
+  Run run = new_run(threads);
+  size_t want = 0;
+  for (auto& n : nodes) want = std::max(want, isa::linear_shared(n, 0, 0, 0));
+  run.shared = pages(want + 64);
+  std::vector<double> t, raw;
+  for (int i = 0; i < rounds; i++) {
+    double t0 = now();
+    parallel(threads, [&](int thread) {
+      for (auto& n : nodes) {
+        if (threads > 1) meet(run, thread);
+        isa::linear(run, n, thread);
+      }
+    });
+    double t1 = now();
+    for (auto* l : {&gw, &uw, &dw}) read_all(l->data, l->bytes * l->count, threads);
+    double t2 = now();
+    t.push_back(t1 - t0), raw.push_back(t2 - t1);
+  }
+  double part = double(gw.bytes * gw.count + uw.bytes * uw.count + dw.bytes * dw.count);
+  printf("%-12s T=%-3ld %7.1f tok/s (best %7.1f)", m.name, long(T), double(T) / median(t), double(T) / best(t));
+  if (T == 1)
+    printf("  %4.1f GB/s, %3.0f %% of a raw read", bytes / median(t) / 1e9, 100 * bytes / median(t) / (part / median(raw)));
+  else
+    printf("  %4.0f GOPS", double(T) * 2 * (bytes - double(hw.bytes)) / 0.5625 / median(t) / 1e9);
+  printf("\n");
+  fflush(stdout);
+  for (auto& p : {x, norm, q, k, v, inner, logits}) free(p.data);
+  free(run.shared);
+}
+static void models(int threads, int rounds) {
+  for (const Shape& m : {Shape{"SmolLM 135M", 30, 576, 576, 192, 1536, 49152}, Shape{"Qwen 0.5B", 24, 896, 896, 128, 4864, 151936},
+                         Shape{"Llama 1B", 16, 2048, 2048, 512, 8192, 128256}}) {
+    model(m, threads, rounds * 3, 1);
+    model(m, threads, (rounds + 2) / 3, 512);
+  }
+}
+
 int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "check";
   int threads = argc > 2 ? atoi(argv[2]) : 1, rounds = argc > 3 ? atoi(argv[3]) : 7;
   alone = threads == 1;
+  if (argc > 4) only = argv[4];
   if (!strcmp(what, "decode")) decode(threads, rounds);
-  else if (!strcmp(what, "prefill")) prefill(threads, rounds, argc > 4 ? atoi(argv[4]) : 512);
+  else if (!strcmp(what, "prefill")) prefill(threads, rounds, argc > 5 ? atoi(argv[5]) : 512);
+  else if (!strcmp(what, "model")) models(threads, rounds);
   else if (!strcmp(what, "gemm")) gemm(threads, rounds);
   else check();
   fflush(stdout);
