@@ -26,6 +26,8 @@ const CTX = 576;
 const TYPES = { "tiny-llama3": /** @type {const} */ (["f32"]) };
 /** Least share of positions with the same top token, most mean KL divergence in nats. */
 const BOUNDS = { f32: { top: 0.99, kl: 1e-4 }, quantized: { top: 0.97, kl: 2e-3 } };
+/** llama.cpp's default mixes q6_k in, rounding its activations per 256, and pith holds it as q8_0: more apart by nature. */
+const MIXED = { top: 0.9, kl: 2e-3 };
 let failures = 0;
 
 /** @param {boolean} good @param {string} line */
@@ -186,7 +188,7 @@ for (const shape of options.shapes.split(",")) {
       const difference = await sameTensors(file, theirs);
       if (variant === "pure")
         report(!difference, `${label}: tensors ${difference ?? "the same byte for byte"}`);
-      if (difference) await agree(theirs, label, BOUNDS.quantized, false);
+      if (difference) await agree(theirs, label, variant === "pure" ? BOUNDS.quantized : MIXED, false);
       else report(await sameLogits(file, theirs), `${label}: opens, and gives the same logits bit for bit`);
     }
   }
