@@ -1,5 +1,10 @@
-// See pool.h. A job is published in one atomic word (epoch and number of threads). Workers watch that word, yielding the
-// processor, and sleep after a while. A worker that is not among the job's threads never touches the job.
+// See pool.h. A job is published in one atomic word (epoch and number of threads) that workers watch. A worker that is
+// not among the job's threads never touches the job.
+//
+// Waiting has two sides. With a core for each thread, the others are there within a microsecond, and a system call costs
+// as much. But when something else wants the cores, two threads may share one, and then every pause of the one that waits
+// is taken from the one that is waited for: on a busy machine a barrier that only spins makes a step 100 times slower.
+// So a thread's patience in barriers shrinks when it was in vain, and grows back slowly.
 #include "pool.h"
 
 #include <pthread.h>
@@ -24,8 +29,8 @@ namespace {
 // How long a worker yields before it sleeps: JavaScript takes 10 to 100 us between two steps. It never waits for a job
 // without yielding, because JavaScript, which is about to give the next one, may be waiting for this very core.
 constexpr int64_t YIELD_NS = 200'000;
-// Pauses in a barrier before yielding: the others are normally there within a microsecond. None where threads share cores.
-constexpr int MEET_PAUSES = 1000;
+// Pauses in a barrier before yielding the processor, about 20 ns each.
+constexpr int LEAST_PATIENCE = 30, MOST_PATIENCE = 1000;
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -45,6 +50,7 @@ struct alignas(64) Worker {
   std::atomic<uint32_t> parked{0};
   uint64_t seen = 0;
   int index = 0;
+  int patience = MOST_PATIENCE;
   pthread_t thread{};
   Region local;
 #if !defined(__linux__)
@@ -57,7 +63,6 @@ struct Pool {
   pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   // guards what follows, up to `word`
   int users = 0;
   int size = 0;
-  int cores = 0;
   Job* queue = nullptr;
   Job** last = &queue;
   bool stop = false;
@@ -147,15 +152,6 @@ void* worker_main(void* arg) {
   }
 }
 
-// Cores that the process may run on.
-int count_cores() {
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-  return int(sysconf(_SC_NPROCESSORS_ONLN));
-}
-
 bool start_worker(int index) {
   Worker& w = pool.workers[index];
   w.index = index;
@@ -172,7 +168,6 @@ bool start_worker(int index) {
 bool pool_open(int threads) {
   if (threads < 1 || threads > MAX_THREADS) return false;
   pthread_mutex_lock(&pool.lock);
-  if (pool.users == 0) pool.cores = count_cores();
   while (pool.size < threads && start_worker(pool.size)) pool.size++;
   bool good = pool.size >= threads;
   if (good) pool.users++;
@@ -213,20 +208,23 @@ void pool_post(Job* job) {
   pthread_mutex_unlock(&pool.lock);
 }
 
-void pool_meet(const Run& run, int) {
+void pool_meet(const Run& run, int thread) {
   uint32_t phase = pool.phase.load(std::memory_order_relaxed);
   if (pool.arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == uint32_t(run.threads)) {
     pool.arrived.store(0, std::memory_order_relaxed);
     pool.phase.store(phase + 1, std::memory_order_release);
     return;
   }
-  int pauses = run.threads > pool.cores ? 0 : MEET_PAUSES;
-  for (int turn = 0; pool.phase.load(std::memory_order_acquire) == phase; turn++) {
-    if (turn < pauses)
-      pause();
-    else
-      sched_yield();
+  Worker& w = pool.workers[thread];
+  for (int turn = 0; turn < w.patience; turn++) {
+    if (pool.phase.load(std::memory_order_acquire) != phase) {
+      if (w.patience < MOST_PATIENCE) w.patience += 1 + w.patience / 32;
+      return;
+    }
+    pause();
   }
+  w.patience = w.patience / 4 > LEAST_PATIENCE ? w.patience / 4 : LEAST_PATIENCE;
+  while (pool.phase.load(std::memory_order_acquire) == phase) sched_yield();
 }
 
 uint8_t* pool_local(int thread) { return pool.workers[thread].local.data; }
