@@ -14,7 +14,7 @@ namespace pith {
 
 namespace {
 
-constexpr int64_t CHUNK_BYTES = int64_t(1) << 20;
+constexpr int64_t CHUNK_BYTES = int64_t(1) << 18;
 constexpr int LINGER_MS = 50;
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   // guards all that follows and the fields of queued loads
