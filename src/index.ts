@@ -1,6 +1,7 @@
 /** pith: make and run small language models on your own device. The sub-paths hold the parts: `pith/engine`, ... */
 export type { KvType } from "./engine/backend.ts";
 export type { BackendName } from "./engine/backends/index.ts";
+export { doctor, type Report } from "./engine/doctor.ts";
 export type { WeightType } from "./engine/weights.ts";
 export {
   type ChatOptions,

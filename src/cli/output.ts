@@ -1,6 +1,7 @@
 // What verbs print with: text on stdout, everything about it on stderr; nothing a file names can move the cursor.
 
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 
 /** Text of files and models with its control characters spelt out: a name may hold escape sequences. */
 export function visible(text: string): string {
@@ -57,4 +58,9 @@ export function figure(value: number): string {
 export function bytes(value: number): string {
   if (value < 2 ** 20) return `${figure(value / 1024)} KiB`;
   return value < 2 ** 30 ? `${figure(value / 2 ** 20)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`;
+}
+
+/** Of this package. */
+export function version(): string {
+  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
 }

@@ -1,9 +1,8 @@
 // The command line: verbs, options, exit codes. Every verb is a library call; its own file turns the answer into lines.
 
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addGenerateOptions, addModelOptions, choice, count } from "./options.ts";
-import { visible } from "./output.ts";
+import { version, visible } from "./output.ts";
 
 const MODEL = "a folder, a .gguf file, or a hub name (owner/name) that is in the hub cache";
 
@@ -58,10 +57,6 @@ export function program(): Command {
     .option("--json", "print JSON")
     .action(async (options) => (await import("./doctor.ts")).doctor(options));
   return pith;
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
 }
 
 /** Runs the command line and gives the exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted. */

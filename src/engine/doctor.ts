@@ -1,7 +1,9 @@
 /** What `pith doctor` reports: the machine as the engine sees it, and the memory bandwidth it measures. */
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
+import type { Backend } from "./backend.ts";
 import { loadAddon } from "./backends/addon.ts";
+import { chosenBackend } from "./backends/index.ts";
 import { chooseThreads, cpuQuota, memory, usableCores } from "./machine.ts";
 
 export { availableMemory } from "./machine.ts";
@@ -14,7 +16,7 @@ export interface Report {
   readonly isas: readonly string[];
   /** The one that is used. */
   readonly kernels: string;
-  readonly backend: "native" | "wasm";
+  readonly backend: Backend["name"];
   /** Why the native backend cannot be used, when it cannot. */
   readonly reason: string | undefined;
   readonly threads: number;
@@ -38,6 +40,8 @@ export interface Report {
 const PROBE_BYTES = 256 << 20;
 const PROBE_ROUNDS = 5;
 
+const KERNELS = { wasm: "simd128", reference: "float64" };
+
 /** Takes about half a second, and blocks meanwhile. */
 export function doctor(): Report {
   const threads = chooseThreads();
@@ -52,20 +56,22 @@ export function doctor(): Report {
   try {
     const addon = loadAddon();
     const { isas, features } = addon.info();
-    const kernels = process.env.PITH_KERNELS || isas[0]!;
+    const backend = chosenBackend() ?? "native";
+    const kernels = backend === "native" ? process.env.PITH_KERNELS || isas[0]! : KERNELS[backend];
     const bytes = Math.min(PROBE_BYTES, Math.floor(machine.memory.available / 4));
     const bandwidth_gbps: Record<number, number> = {};
     for (const n of probedThreads(threads))
       bandwidth_gbps[n] = Math.round(addon.bandwidth(bytes, n, PROBE_ROUNDS) / 1e8) / 10;
-    return { ...machine, features, isas, kernels, backend: "native", reason: undefined, bandwidth_gbps };
+    return { ...machine, features, isas, kernels, backend, reason: undefined, bandwidth_gbps };
   } catch (error) {
     const reason = (error as Error).message;
+    const backend = chosenBackend() === "reference" ? "reference" : "wasm";
     return {
       ...machine,
       features: [],
       isas: [],
-      kernels: "simd128",
-      backend: "wasm",
+      kernels: KERNELS[backend],
+      backend,
       reason,
       bandwidth_gbps: {},
     };

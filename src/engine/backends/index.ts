@@ -17,10 +17,15 @@ export interface BackendOptions {
 
 const NAMES: readonly BackendName[] = ["native", "wasm", "reference"];
 
+/** The backend that is asked for, by an option or by `PITH_BACKEND`. @throws {TypeError} for a name that is none */
+export function chosenBackend(option?: string): BackendName | undefined {
+  const name = option ?? process.env.PITH_BACKEND;
+  if (name === undefined || NAMES.includes(name as BackendName)) return name as BackendName | undefined;
+  throw new TypeError(`Cannot use backend "${name}": wanted ${NAMES.join(", ")}`);
+}
+
 export async function createBackend(options: BackendOptions = {}): Promise<Backend> {
-  const name = options.backend ?? process.env.PITH_BACKEND;
-  if (name !== undefined && !NAMES.includes(name as BackendName))
-    throw new TypeError(`Cannot use backend "${name}": wanted ${NAMES.join(", ")}`);
+  const name = chosenBackend(options.backend);
   if (name === "reference") return new ReferenceBackend();
   if (name === "wasm") return WasmBackend.create(options);
   if (name === "native" || NativeBackend.available()) return new NativeBackend(options);
