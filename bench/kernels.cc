@@ -549,6 +549,20 @@ static void gemm(int threads, int rounds) {
       memset(x, 0, T * N * 4), memset(y, 0, T * K * 4);
     }
     double ops = 2.0 * double(T * N * K) / 1e9;
+    // Frozen quantized weights, as in training of adapters: forward with float activations, and backward.
+    Layers l(Q4_0, N, K, 1);
+    Tensor tq = tw;
+    tq.type = Q4_0, tq.packed = 1, tq.data = l.data;
+    nt.t[2] = nn.t[2] = &tq;
+    std::vector<double> d, e;
+    for (int i = 0; i < rounds; i++) {
+      double t0 = now();
+      run_node(isa::matmul_nt, isa::matmul_nt_shared, nt, threads);
+      double t1 = now();
+      run_node(isa::matmul_nn, nullptr, nn, threads);
+      d.push_back(t1 - t0), e.push_back(now() - t1);
+    }
+    printf("q4_0 nt %4.0f nn %4.0f  ", ops / best(d), ops / best(e));
     printf("T=%4ld N=%4ld K=%4ld  nt %4.0f %4.0f   nn %4.0f %4.0f   tn %4.0f %4.0f\n", long(T), long(N), long(K), ops / best(a), ops / median(a),
            ops / best(b), ops / median(b), ops / best(c), ops / median(c));
     free(x), free(y), free(z), free(v);

@@ -326,10 +326,21 @@ typedef int16_t Half8 __attribute__((vector_size(16)));
 typedef int32_t Int4 __attribute__((vector_size(16)));
 typedef float Float4 __attribute__((vector_size(16)));
 
-// Columns (c, c + 2) of a group, as they meet the lanes.
-PITH_INLINE Half8 pair(const uint8_t* x, int c) {
-  int16_t a = int8_t(x[c]), b = int8_t(x[c + 2]);
-  return Half8{a, b, a, b, a, b, a, b};
+// The 32 bytes of a token as they meet the lanes: xs[g * 2 + odd] = columns (odd, odd + 2) of group g, four times.
+PITH_INLINE void spread(Half8* xs, const uint8_t* x) {
+  for (int h = 0; h < 2; h++, xs += 8) {
+    Half8 v;
+    __builtin_memcpy(&v, x + h * 16, 16);
+    Int4 even = (Int4)((v << 8) >> 8), odd = (Int4)(v >> 8);
+    xs[0] = (Half8)__builtin_shufflevector(even, even, 0, 0, 0, 0);
+    xs[1] = (Half8)__builtin_shufflevector(odd, odd, 0, 0, 0, 0);
+    xs[2] = (Half8)__builtin_shufflevector(even, even, 1, 1, 1, 1);
+    xs[3] = (Half8)__builtin_shufflevector(odd, odd, 1, 1, 1, 1);
+    xs[4] = (Half8)__builtin_shufflevector(even, even, 2, 2, 2, 2);
+    xs[5] = (Half8)__builtin_shufflevector(odd, odd, 2, 2, 2, 2);
+    xs[6] = (Half8)__builtin_shufflevector(even, even, 3, 3, 3, 3);
+    xs[7] = (Half8)__builtin_shufflevector(odd, odd, 3, 3, 3, 3);
+  }
 }
 PITH_INLINE Int4 fold(Half8 s) { return (((Int4)s << 16) >> 16) + ((Int4)s >> 16); }
 
@@ -351,8 +362,7 @@ static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
     float scale[16];
     store(scale, load_f16((const uint16_t*)w));
     Half8 xs[N][16];
-    for (int i = 0; i < N; i++)
-      for (int g = 0; g < 16; g++) xs[i][g] = pair(x + i * 32 + g / 2 * 4, g & 1);
+    for (int i = 0; i < N; i++) spread(xs[i], x + i * 32);
     for (int r = 0; r < 16; r += 4) {
       Half8 u[16];
       for (int g = 0; g < 4; g++) {
@@ -381,8 +391,7 @@ static void q8_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
     float scale[16];
     store(scale, load_f16((const uint16_t*)w));
     Half8 xs[N][16];
-    for (int i = 0; i < N; i++)
-      for (int g = 0; g < 16; g++) xs[i][g] = pair(x + i * 32 + g / 2 * 4, g & 1);
+    for (int i = 0; i < N; i++) spread(xs[i], x + i * 32);
     for (int r = 0; r < 16; r += 4) {
       Half8 u[16];
       for (int g = 0; g < 8; g++) {

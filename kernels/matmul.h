@@ -40,39 +40,33 @@ static void product_int8(const Tensor& w, const uint8_t* x, int64_t T, int64_t p
   }
 }
 
-// Few tokens: straight from the packed floats, a strip of four panels at a time.
-template <int TYPE>
-static void product_few(const Tensor& w, const float* x, int64_t T, int64_t p0, int64_t p1, const Finish& f) {
-  int64_t bytes = panel_bytes(w.type, w.cols);
-  alignas(64) float y[MR * STRIP];
-  for (int64_t p = p0; p < p1; p += STRIP / 16) {
-    int64_t n = p1 - p < STRIP / 16 ? p1 - p : STRIP / 16;
-    strip<TYPE>(y, STRIP, T, x, MR * w.cols, w.cols, 1, w.data + p * bytes, bytes, n, w.cols, false);
-    for (int64_t i = 0; i < T; i++)
-      for (int64_t j = 0; j < n; j++) finish(f, i, (p + j) * 16, y + i * STRIP + j * 16);
-  }
+// Columns k .. k + kc of x times a strip of n panels from p, to y [m, STRIP]: floats straight from the packed weight,
+// anything else as f32 through `b`; many tokens too, for which widening f16 and bf16 once pays.
+constexpr int64_t DIRECT = 64;
+static void strip_of(float* y, const Tensor& w, int64_t p, int64_t n, const float* x, int64_t m, int64_t k, int64_t kc, float* b) {
+  int64_t K = w.cols, bytes = panel_bytes(w.type, K);
+  const uint8_t* from = w.data + p * bytes + (w.packed ? panel_bytes(w.type, k) : 0);
+  bool direct = w.packed && m <= DIRECT;
+  if (direct && w.type == F32) return strip<F32>(y, STRIP, m, x + k, MR * K, K, 1, from, bytes, n, kc, k > 0);
+  if (direct && w.type == F16) return strip<F16>(y, STRIP, m, x + k, MR * K, K, 1, from, bytes, n, kc, k > 0);
+  if (direct && w.type == BF16) return strip<BF16>(y, STRIP, m, x + k, MR * K, K, 1, from, bytes, n, kc, k > 0);
+  pack_nt(b, w, p, n, k, kc);
+  strip<F32>(y, STRIP, m, x + k, MR * K, K, 1, (const uint8_t*)b, kc * 64, n, kc, k > 0);
 }
 
-// Any number of tokens, x [T, K] f32: each strip of B is packed once for ROWS of them. In `local`: B, then the sums.
+// Panels p0 .. p1 with T tokens, x [T, K] f32. In `local`: a strip of B, then the sums of ROWS tokens.
 constexpr int64_t ROWS = 512;
 constexpr int64_t PRODUCT_LOCAL = (KC + ROWS) * STRIP * 4;
 static void product_f32(const Tensor& w, const float* x, int64_t T, int64_t p0, int64_t p1, const Finish& f, uint8_t* local) {
-  if (w.packed && T <= MR) {
-    if (w.type == F32) return product_few<F32>(w, x, T, p0, p1, f);
-    if (w.type == F16) return product_few<F16>(w, x, T, p0, p1, f);
-    if (w.type == BF16) return product_few<BF16>(w, x, T, p0, p1, f);
-  }
   float *b = (float*)local, *y = b + KC * STRIP;
   int64_t K = w.cols;
+  // One tile of tokens reads a packed strip once, in one go; more of them cut it along K, to find it in the cache.
+  bool once = T <= MR && w.packed && !is_quantized(w.type);
   for (int64_t t = 0; t < T; t += ROWS) {
     int64_t m = T - t < ROWS ? T - t : ROWS;
     for (int64_t p = p0; p < p1; p += STRIP / 16) {
-      int64_t n = p1 - p < STRIP / 16 ? p1 - p : STRIP / 16;
-      for (int64_t k = 0; k < K; k += KC) {
-        int64_t kc = K - k < KC ? K - k : KC;
-        pack_nt(b, w, p, n, k, kc);
-        strip<F32>(y, STRIP, m, x + t * K + k, MR * K, K, 1, (const uint8_t*)b, kc * 64, n, kc, k > 0);
-      }
+      int64_t n = p1 - p < STRIP / 16 ? p1 - p : STRIP / 16, part = once ? K : KC;
+      for (int64_t k = 0; k < K; k += part) strip_of(y, w, p, n, x + t * K, m, k, K - k < part ? K - k : part, b);
       for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) finish(f, t + i, (p + j) * 16, y + i * STRIP + j * 16);
     }
