@@ -7,7 +7,7 @@
 #pragma once
 #include "types.h"
 
-// --- The register tile ------------------------------------------------------------------------------------------------
+// --- The register tile ---------------------------------------------------------------------------------------------
 
 // MR rows x NV pieces. One row alone takes GEMM_WIDE pieces, so that enough sums are under way.
 #if defined(__AVX512F__)
@@ -32,8 +32,8 @@ PITH_INLINE P load_weights(const uint8_t* p) {
 // C[i][piece j] (+)= Σ A(i, k) · B(k, piece j). A(i, k) = a[i * rs + k * cs]. B: panels `step` bytes apart, in which
 // element (k, column) is at k * 16 + column; the first piece is number `first`.
 template <int TYPE, int M, int N>
-static void micro(float* c, int64_t ldc, const float* a, int64_t rs, int64_t cs, const uint8_t* b, int64_t step, int first,
-                  int64_t K, bool add) {
+static void micro(float* c, int64_t ldc, const float* a, int64_t rs, int64_t cs, const uint8_t* b, int64_t step,
+                  int first, int64_t K, bool add) {
   constexpr int SIZE = TYPE == F32 ? 4 : 2, PER = 16 / PIECE;
   P acc[M][N];
   const uint8_t* bp[(N + PER - 1) / PER];
@@ -105,7 +105,7 @@ static void strip(float* c, int64_t ldc, int64_t M, const float* a, int64_t tile
   }
 }
 
-// --- Packing B: dst[(panel * kc + k) * 16 + column], columns beyond the matrix are zeros -------------------------------
+// --- Packing B: dst[(panel * kc + k) * 16 + column], columns beyond the matrix are zeros ---------------------------
 
 // 16 x 16: dst[k * 16 + r] = src[r * stride + k], for n rows and k columns.
 static void transpose(float* dst, const float* src, int64_t stride, int64_t n, int64_t k) {
@@ -158,7 +158,7 @@ static void pack_nn_packed(float* dst, const Tensor& w, int64_t p, int64_t panel
   }
 }
 
-// --- C = A · B over the panels p0 .. p1 of C's columns -------------------------------------------------------------------
+// --- C = A · B over the panels p0 .. p1 of C's columns -------------------------------------------------------------
 
 // Scratch of one thread, in floats: B, then A.
 constexpr int64_t NC = 512, MC = 120;
@@ -167,8 +167,8 @@ static_assert((GEMM_A + GEMM_B) * 4 <= int64_t(LOCAL_BYTES));
 
 // `pack(dst, p, panels, k, kc)` packs B. A is packed too where its rows do not lie along k (cs != 1).
 template <class Pack>
-static void gemm(float* c, int64_t N, int64_t M, int64_t K, const float* a, int64_t rs, int64_t cs, int64_t p0, int64_t p1,
-                 uint8_t* local, Pack pack) {
+static void gemm(float* c, int64_t N, int64_t M, int64_t K, const float* a, int64_t rs, int64_t cs, int64_t p0,
+                 int64_t p1, uint8_t* local, Pack pack) {
   float *bp = (float*)local, *ap = bp + GEMM_B;
   if (K == 0) {
     int64_t end = p1 * 16 < N ? p1 * 16 : N;
@@ -255,7 +255,8 @@ static void matmul_tn(const Run& run, const Node& node, int thread) {
   auto pack = [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) {
     pack_nn(dst, (const float*)b.data, K, p, panels, k, kc);
   };
-  gemm((float*)y.data + s.m0 * K, K, s.m1 - s.m0, T, (const float*)a.data + s.m0, 1, N, s.p0, s.p1, run.local[thread], pack);
+  const float* at = (const float*)a.data + s.m0;
+  gemm((float*)y.data + s.m0 * K, K, s.m1 - s.m0, T, at, 1, N, s.p0, s.p1, run.local[thread], pack);
 }
 
 #define PITH_GEMM {"matmul_nn", matmul_nn, nullptr}, {"matmul_tn", matmul_tn, nullptr}

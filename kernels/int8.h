@@ -16,7 +16,7 @@ constexpr int64_t X_BYTES = 40;
 // Tokens of the tile that starts when `left` of them are left: 16 at a time, then 8 if more than that, then the rest.
 PITH_INLINE int64_t tile_tokens(int64_t left) { return left >= 16 ? 16 : left > 8 ? 8 : left; }
 
-// --- Rounding activations ---------------------------------------------------------------------------------------------
+// --- Rounding activations ------------------------------------------------------------------------------------------
 
 // The largest |x| of 32 floats. Magnitudes compare as integers, so a NaN is larger than all others and is not lost.
 // Then the 32 products with `inverse`, rounded to nearest even, as int8; gives their sum.
@@ -44,7 +44,8 @@ PITH_INLINE void scale_four(float* scale, float* inverse, const float* x) {
   __m512i m[4];
 #pragma GCC unroll 4
   for (int b = 0; b < 4; b++, x += BLOCK)
-    m[b] = max2(_mm512_and_si512(_mm512_loadu_si512(x), magnitude), _mm512_and_si512(_mm512_loadu_si512(x + 16), magnitude));
+    m[b] = max2(_mm512_and_si512(_mm512_loadu_si512(x), magnitude),
+                _mm512_and_si512(_mm512_loadu_si512(x + 16), magnitude));
   __m512i m01 = max2(_mm512_unpacklo_epi32(m[0], m[1]), _mm512_unpackhi_epi32(m[0], m[1]));
   __m512i m23 = max2(_mm512_unpacklo_epi32(m[2], m[3]), _mm512_unpackhi_epi32(m[2], m[3]));
   __m512i t = max2(_mm512_unpacklo_epi64(m01, m23), _mm512_unpackhi_epi64(m01, m23));  // 0 1 2 3 in each quarter
@@ -55,7 +56,8 @@ PITH_INLINE void scale_four(float* scale, float* inverse, const float* x) {
   _mm_storeu_ps(scale, d);
   _mm_storeu_ps(inverse, _mm_maskz_div_ps(normal, _mm_set1_ps(1.0f), d));
 }
-PITH_INLINE void round_four(uint8_t* tile, int64_t n, int64_t i, const float* x, const float* scale, const float* inverse) {
+PITH_INLINE void round_four(uint8_t* tile, int64_t n, int64_t i, const float* x, const float* scale,
+                            const float* inverse) {
   // Packing works within quarters: dword k of quarter j is four values of q[k]. The permutation puts them in order.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   __m512i packed[2], sums[2];
@@ -159,7 +161,7 @@ static void round_row(uint8_t* tile, int64_t n, int64_t i, const float* x, int64
   }
 }
 
-// --- Products: y[i * 16 + r] = row r of the panel times token i of the tile --------------------------------------------
+// --- Products: y[i * 16 + r] = row r of the panel times token i of the tile ----------------------------------------
 // `ahead` != 0: asks for the memory that lies so many bytes further on.
 
 #if defined(__AVX512VNNI__)
@@ -411,7 +413,8 @@ static void q8_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t block
 #endif
 
 // A panel of type Q8_0 or Q4_0 with a tile of n tokens (1 .. 8 or 16).
-static void int8_panel(int type, float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks, int64_t ahead) {
+static void int8_panel(int type, float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks,
+                       int64_t ahead) {
 #define PITH_TOKENS(N) \
   case N:              \
     return type == Q4_0 ? q4_panel<N>(y, w, x, blocks, ahead) : q8_panel<N>(y, w, x, blocks, ahead);

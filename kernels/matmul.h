@@ -43,7 +43,8 @@ static void product_int8(const Tensor& w, const uint8_t* x, int64_t T, int64_t p
 // Columns k .. k + kc of x times a strip of n panels from p, to y [m, STRIP]: floats straight from the packed weight,
 // anything else as f32 through `b`; many tokens too, for which widening f16 and bf16 once pays.
 constexpr int64_t DIRECT = 64;
-static void strip_of(float* y, const Tensor& w, int64_t p, int64_t n, const float* x, int64_t m, int64_t k, int64_t kc, float* b) {
+static void strip_of(float* y, const Tensor& w, int64_t p, int64_t n, const float* x, int64_t m, int64_t k, int64_t kc,
+                     float* b) {
   int64_t K = w.cols, bytes = panel_bytes(w.type, K);
   const uint8_t* from = w.data + p * bytes + (w.packed ? panel_bytes(w.type, k) : 0);
   bool direct = w.packed && m <= DIRECT;
@@ -57,7 +58,8 @@ static void strip_of(float* y, const Tensor& w, int64_t p, int64_t n, const floa
 // Panels p0 .. p1 with T tokens, x [T, K] f32. In `local`: a strip of B, then the sums of ROWS tokens.
 constexpr int64_t ROWS = 512;
 constexpr int64_t PRODUCT_LOCAL = (KC + ROWS) * STRIP * 4;
-static void product_f32(const Tensor& w, const float* x, int64_t T, int64_t p0, int64_t p1, const Finish& f, uint8_t* local) {
+static void product_f32(const Tensor& w, const float* x, int64_t T, int64_t p0, int64_t p1, const Finish& f,
+                        uint8_t* local) {
   float *b = (float*)local, *y = b + KC * STRIP;
   int64_t K = w.cols;
   // One tile of tokens reads a packed strip once, in one go; more of them cut it along K, to find it in the cache.

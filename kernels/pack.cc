@@ -39,7 +39,7 @@ static int64_t place(int64_t row, int64_t head_rows) {
   return head * head_rows + (i & 1) * (head_rows / 2) + i / 2;
 }
 
-// Units [from, to) of one row: `packed` is the panel's first byte, r the row in it. PACK: from `row`, else to `row`.
+// PACK: from the row to the panel, else back.
 template <bool PACK>
 static inline void move(uint8_t* packed, uint8_t* row, int64_t n) {
   if (PACK)
@@ -48,6 +48,7 @@ static inline void move(uint8_t* packed, uint8_t* row, int64_t n) {
     __builtin_memcpy(row, packed, size_t(n));
 }
 
+// Units [from, to) of one row, to or from row r of the panel.
 template <bool PACK, int BYTES>
 static void move_elements(uint8_t* panel, int64_t r, uint8_t* row, int64_t from, int64_t to) {
   uint8_t* p = panel + (from * PANEL + r) * BYTES;
@@ -82,8 +83,8 @@ static void move_units(Type type, uint8_t* panel, int64_t r, uint8_t* row, int64
 }
 
 template <bool PACK>
-static void move_rows(uint8_t* packed, Type type, int64_t rows, int64_t cols, int64_t row, int64_t nrows, uint8_t* dense,
-                      int32_t heads) {
+static void move_rows(uint8_t* packed, Type type, int64_t rows, int64_t cols, int64_t row, int64_t nrows,
+                      uint8_t* dense, int32_t heads) {
   Unit u = unit_of(type);
   int64_t units = cols / u.columns, bytes = units * u.bytes, head_rows = heads > 0 ? rows / heads : 0;
   // 16 rows at a time, and few columns of them, so that the lines they share stay in the first-level cache.
