@@ -1,7 +1,7 @@
 // Does pith agree with llama.cpp? Random-weight models written by pith are opened by both: token ids of real text,
 // and the distribution at every position with an f32 KV cache. Then files that llama.cpp quantized are opened here.
 // Command: npm run check:full -- [--positions 512] [--shapes tiny-llama,tiny-qwen2,tiny-llama3] [--backend native]
-// Needs `npm ci` in bench/peers, and a C compiler for the last part. Ends with 1 when a bound is missed.
+// Needs `npm install` in bench/peers, and a C compiler for the last part. Ends with 1 when a bound is missed.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
