@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "args.h"
+#include "requantize.h"
 
 namespace pith {
 
@@ -195,15 +196,18 @@ static void settle_load(Settle* settle, napi_env js) {
   ::free(l);
 }
 
-// load(weight, path, offset, heads, threads): all rows. A promise of [error, end].
+// load(weight, path, offset, heads, threads, q6k): all rows; q6k: the file has q6_k, the weight is q8_0. A promise of
+// [error, end].
 napi_value js_load(napi_env env, napi_callback_info info) {
-  Args a(env, info, 5);
+  Args a(env, info, 6);
   Storage* s = a.storage(0);
   int64_t offset = a.size(2);
   int32_t heads = a.int32(3, 0);
   int32_t threads = int32_t(a.integer(4, 1, MAX_THREADS));
+  bool q6k = a.boolean(5);
   if (!a.good) return nullptr;
   if (!s->packed || s->load) return a.bad(0, "a weight that is not loading"), nullptr;
+  if (q6k && (s->type != Q8_0 || s->cols % Q6K_COLS)) return a.bad(0, "a q8_0 weight of whole q6_k blocks"), nullptr;
   if (!check_heads(a, *s, heads)) return nullptr;
   Loading* l = static_cast<Loading*>(calloc(1, sizeof(Loading)));
   if (!l) return fail(env, "Cannot load a weight: %zu bytes wanted", sizeof(Loading));
@@ -217,6 +221,7 @@ napi_value js_load(napi_env env, napi_callback_info info) {
   l->rows = s->rows;
   l->cols = s->cols;
   l->heads = heads;
+  l->q6k = q6k;
   l->done = loaded;
   napi_value promise = promise_open(a.data(), l, settle_load);
   s->load = l;

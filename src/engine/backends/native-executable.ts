@@ -5,6 +5,7 @@ import type { Program } from "../program.ts";
 import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
 import { elements, symbol, type Tensor } from "../tensor.ts";
 import type { Handle } from "./addon.ts";
+import { checkBinding, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
 import { encodeImage } from "./image.ts";
 import { type NativeBackend, NativeStorage } from "./native.ts";
 
@@ -38,7 +39,7 @@ export class NativeExecutable implements Executable {
   private sampling = false;
 
   constructor(backend: NativeBackend, program: Program, maxima: Dims) {
-    checkDims(maxima, { T: 2 ** 31 - 1, S: 2 ** 31 - 1, R: 2 ** 31 - 1 }, "compile");
+    checkDims(maxima, UNLIMITED, "compile");
     this.backend = backend;
     this.program = program;
     this.maxima = { T: maxima.T, S: maxima.S, R: maxima.R };
@@ -69,29 +70,10 @@ export class NativeExecutable implements Executable {
       throw new TypeError(`Cannot bind "${name}": the storage belongs to another backend`);
     if (storage.freed) throw new Error(`Cannot bind "${name}": the storage was freed`);
     this.checkIdle(`bind "${name}"`);
-    if (storage.kind === "kv") this.checkPool(name, found.tensor, storage);
-    else checkShape(name, found.tensor, storage);
+    checkBinding(this.program, name, found.tensor, storage);
     this.backend.addon.bind(this.handle, found.slot, storage.handle);
     this.bound.set(name, storage);
     this.weight = 0;
-  }
-
-  /** The pool's layout must be what the nodes that use it were recorded for. */
-  private checkPool(name: string, tensor: Tensor, storage: NativeStorage): void {
-    const spec = storage.spec!;
-    const found = `${spec.layers} layers, ${spec.num_key_value_heads} heads of ${spec.head_dim}`;
-    for (const node of this.program.nodes) {
-      if (!node.inputs.includes(tensor)) continue;
-      const a = node.attrs as Partial<typeof spec>;
-      const same =
-        a.layers === spec.layers &&
-        a.num_key_value_heads === spec.num_key_value_heads &&
-        a.head_dim === spec.head_dim;
-      if (!same)
-        throw new TypeError(
-          `Cannot bind "${name}": the pages are for ${found}, wanted ${a.layers ?? "no"} layers, ${a.num_key_value_heads} heads of ${a.head_dim} (${node.op})`,
-        );
-    }
   }
 
   async run(
@@ -108,7 +90,7 @@ export class NativeExecutable implements Executable {
     }
     for (const [name, storage] of this.bound)
       if (storage.freed) throw new Error(`Cannot run a program: the storage bound to "${name}" was freed`);
-    for (const input of this.inputs) fill(input, inputs[input.tensor.name!], dims);
+    for (const { tensor, view } of this.inputs) view.set(checkInput(tensor, inputs[tensor.name!], dims));
     this.setSampling(rows ?? [], R);
     this.last = { T, S, R };
 
@@ -231,40 +213,4 @@ function activationBytes(program: Program): { fixed: number; T: number; S: numbe
   for (const node of program.nodes)
     for (const t of node.outputs) bytes[symbol(t.shape) ?? "fixed"] += elements(t.shape) * 4;
   return bytes;
-}
-
-function count(tensor: Tensor, dims: Dims): number {
-  const sym = symbol(tensor.shape);
-  return elements(tensor.shape) * (sym ? dims[sym] : 1);
-}
-
-function checkDims(dims: Dims, maxima: Dims, action: string): void {
-  for (const d of ["T", "S", "R"] as const)
-    if (!(Number.isInteger(dims[d]) && dims[d] >= 0 && dims[d] <= maxima[d]))
-      throw new RangeError(
-        `Cannot ${action} a program with ${d} = ${dims[d]}: wanted a whole number of at most ${maxima[d]}`,
-      );
-}
-
-function checkShape(name: string, tensor: Tensor, storage: NativeStorage): void {
-  const found = `${storage.kind} ${storage.type}[${storage.shape}]`;
-  if (tensor.shape.join() !== storage.shape.join())
-    throw new TypeError(
-      `Cannot bind "${name}": the storage is ${found}, wanted shape [${tensor.shape}]${tensor.shape.join() === "0" ? " (KV pages)" : ""}`,
-    );
-  if (tensor.kind === "state" && storage.kind === "weight")
-    throw new TypeError(
-      `Cannot bind "${name}": the storage is ${found}, which cannot be written, wanted dense f32`,
-    );
-  if (storage.kind === "dense" && storage.type !== tensor.dtype)
-    throw new TypeError(`Cannot bind "${name}": the storage is ${found}, wanted ${tensor.dtype}`);
-}
-
-function fill({ tensor, view }: Input, given: Int32Array | Float32Array | undefined, dims: Dims): void {
-  const n = count(tensor, dims);
-  if (given?.length !== n || given instanceof Float32Array !== (tensor.dtype === "f32"))
-    throw new TypeError(
-      `Cannot run a program: input "${tensor.name}" has ${given ? `${given.length} ${given instanceof Float32Array ? "f32" : "i32"}` : "no"} values, wanted ${n} ${tensor.dtype}`,
-    );
-  view.set(given);
 }

@@ -323,6 +323,36 @@ describe.skipIf(!built)("weights", () => {
       }
   });
 
+  it("of q6_k are held as the q8_0 that TypeScript makes of them", async () => {
+    const b = backend();
+    const [rows, cols] = [40, 1024];
+    const bytes = new Uint8Array((rows * cols * 210) / 256);
+    const noise = random(bytes.length, 5);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = noise[i]! * 2 ** 20;
+    const half = new DataView(bytes.buffer);
+    for (let i = 208; i < bytes.length; i += 210) {
+      const exponent = (i * 7) % 24; // up to 2^-1 and down to what f16 cannot hold as a scale of q8_0
+      half.setUint16(i, ((bytes[i]! & 1) << 15) | (exponent << 10) | (bytes[i + 1]! * 4 + 1), true);
+    }
+    const path = join(dir, "q6_k");
+    writeFileSync(path, bytes);
+    const read = async (offset: number, length: number) => bytes.subarray(offset, offset + length);
+    const weight = { name: "w", offset: 0, bytes: bytes.length, type: "q6_k" as const, shape: [rows, cols] };
+    const values = new Float32Array(rows * cols);
+    dequantize("q6_k", bytes, values);
+    const wanted = toPanels("q8_0", quantize("q8_0", values), rows, cols);
+    expect(same(panels(b, await b.weight({ ...weight, source: { name: path, path, read } })), wanted)).toBe(
+      true,
+    );
+    expect(same(panels(b, await b.weight({ ...weight, source: { name: path, read } })), wanted)).toBe(true);
+
+    half.setUint16(208 + 210 * 3, 0x7e00, true);
+    writeFileSync(path, bytes);
+    await expect(b.weight({ ...weight, source: { name: path, path, read } })).rejects.toThrow(
+      `Cannot load "w" of "${path}" as q8_0: a scale is not finite, or too large for f16`,
+    );
+  });
+
   it("have their heads put in order", async () => {
     const b = backend();
     const [rows, cols, heads] = [3072, 64, 4];

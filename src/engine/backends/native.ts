@@ -7,8 +7,9 @@ import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from ".
 import { PAGE } from "../backend.ts";
 import { chooseThreads } from "../machine.ts";
 import type { Program } from "../program.ts";
-import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../weights.ts";
-import { type Addon, type Handle, LOAD_CANCELLED, LOAD_SHORT, loadAddon } from "./addon.ts";
+import { dequantize } from "../weights.ts";
+import { type Addon, type Handle, LOAD_CANCELLED, LOAD_NOT_FINITE, LOAD_SHORT, loadAddon } from "./addon.ts";
+import { checkElements, checkWeight, packedBytes, readAll, readPieces } from "./checks.ts";
 import { NativeExecutable } from "./native-executable.ts";
 
 export interface NativeOptions {
@@ -22,10 +23,6 @@ export interface NativeOptions {
    */
   readonly smallWork?: number;
 }
-
-/** Rows are read through a ByteSource in pieces of about this many bytes. */
-const PIECE_BYTES = 4 << 20;
-const PANEL = 16;
 
 export class NativeStorage implements Storage {
   readonly kind: Storage["kind"];
@@ -110,7 +107,7 @@ export class NativeBackend implements Backend {
 
   dense(dtype: "f32" | "i32", shape: readonly number[], data?: Float32Array | Int32Array): Storage {
     this.checkOpen("make dense storage");
-    const n = checkShape(shape, "dense storage");
+    const n = checkElements(shape, "dense storage");
     if (data && (data.length !== n || isFloat(data) !== (dtype === "f32")))
       throw new TypeError(
         `Cannot make dense ${dtype}[${shape}]: found ${data.length} ${isFloat(data) ? "f32" : "i32"} values, wanted ${n} ${dtype}`,
@@ -123,34 +120,24 @@ export class NativeBackend implements Backend {
   async weight(source: WeightSource, signal?: AbortSignal): Promise<Storage> {
     this.checkOpen(`load "${source.name}"`);
     signal?.throwIfAborted();
-    const { name, shape, type } = source;
-    const cols = shape.at(-1) ?? 1;
-    const rows = checkShape(shape.slice(0, -1), name);
-    const bytes = rows * weightBytes(type, cols);
-    if (source.bytes !== bytes)
-      throw new RangeError(
-        `Cannot load "${name}": found ${source.bytes} bytes, wanted ${bytes} for ${type}[${shape}]`,
-      );
-    const heads = source.interleavedHeads ?? 0;
-    if (heads > 0 && rows % (2 * heads) !== 0)
-      throw new RangeError(
-        `Cannot load "${name}": ${rows} rows in ${heads} heads, wanted an even number of rows in each`,
-      );
-    if (shape.length < 2) return this.vector(source);
-
-    // q6_k has no kernels: it is held as the nearest type that has.
-    const held = type === "q6_k" ? "q8_0" : type;
+    const { rows, cols, held } = checkWeight(source);
+    if (source.shape.length < 2) return this.vector(source);
     const handle = this.addon.weight(this.types.get(held)!, rows, cols);
-    const bytesHeld = panelBytes(held, rows, cols);
-    const storage = this.own(new NativeStorage(this, handle, "weight", bytesHeld, held, [...shape]));
+    const bytes = packedBytes(held, rows, cols);
+    const storage = this.own(new NativeStorage(this, handle, "weight", bytes, held, [...source.shape]));
     try {
-      if (source.source.path !== undefined && held === type) await this.fromFile(source, storage, signal);
-      else await this.fromPieces(source, storage, rows, cols, held, signal);
+      if (source.source.path !== undefined) await this.fromFile(source, storage, signal);
+      else
+        for await (const piece of readPieces(source)) {
+          signal?.throwIfAborted();
+          this.checkOpen(`load "${source.name}"`);
+          this.addon.fill(handle, piece.row, piece.rows, piece.bytes, source.interleavedHeads ?? 0);
+        }
+      this.checkOpen(`load "${source.name}"`);
     } catch (error) {
       storage.free();
       throw error;
     }
-    this.checkOpen(`load "${name}"`);
     return storage;
   }
 
@@ -167,7 +154,9 @@ export class NativeBackend implements Backend {
     loading?.add(storage);
     try {
       const heads = source.interleavedHeads ?? 0;
-      const answer = await this.addon.load(storage.handle, path, source.offset, heads, this.threads);
+      const q6k = source.type === "q6_k";
+      const { handle } = storage;
+      const answer = await this.addon.load(handle, path, source.offset, heads, this.threads, q6k);
       const [error, end] = answer;
       signal?.throwIfAborted();
       if (error === LOAD_CANCELLED) this.checkOpen(`load "${source.name}"`);
@@ -176,6 +165,10 @@ export class NativeBackend implements Backend {
         throw new RangeError(
           `Cannot read "${path}": tensor "${source.name}" ends at byte ${source.offset + source.bytes}, but the file has ${end}`,
         );
+      if (error === LOAD_NOT_FINITE)
+        throw new RangeError(
+          `Cannot load "${source.name}" of "${path}" as q8_0: a scale is not finite, or too large for f16`,
+        );
       const message = getSystemErrorMap().get(-error)?.[1] ?? `system error ${error}`;
       throw new Error(`Cannot read "${path}" for tensor "${source.name}": ${message}`);
     } finally {
@@ -183,34 +176,12 @@ export class NativeBackend implements Backend {
     }
   }
 
-  /** Through the source's `read`, a few panels at a time. */
-  private async fromPieces(
-    source: WeightSource,
-    storage: NativeStorage,
-    rows: number,
-    cols: number,
-    held: WeightType,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const rowBytes = weightBytes(source.type, cols);
-    const step = Math.max(1, Math.floor(PIECE_BYTES / (rowBytes * PANEL + 1))) * PANEL;
-    for (let row = 0; row < rows; row += step) {
-      const n = Math.min(step, rows - row);
-      const offset = source.offset + row * rowBytes;
-      const bytes = await readAll(source, offset, n * rowBytes);
-      signal?.throwIfAborted();
-      this.checkOpen(`load "${source.name}"`);
-      const fitting = held === source.type ? bytes : requantize(source.type, held, bytes, n * cols);
-      this.addon.fill(storage.handle, row, n, fitting, source.interleavedHeads ?? 0);
-    }
-  }
-
   kv(spec: KvSpec): Storage {
     this.checkOpen("make KV pages");
     const { layers, num_key_value_heads, head_dim, pages, type } = spec;
     const width = Math.ceil(head_dim / 16) * 16;
-    const page = checkShape([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
-    const bytes = checkShape([pages, page], "KV pages") * (type === "f16" ? 2 : 4);
+    const page = checkElements([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
+    const bytes = checkElements([pages, page], "KV pages") * (type === "f16" ? 2 : 4);
     const handle = this.addon.kv(this.types.get(`kv_${type}`)!, bytes);
     return this.own(new NativeStorage(this, handle, "kv", bytes, type, [pages, page], spec));
   }
@@ -272,16 +243,6 @@ export class NativeBackend implements Backend {
   }
 }
 
-/** Number of elements; everything that is allocated passes here. */
-function checkShape(shape: readonly number[], what: string): number {
-  const n = shape.reduce((a, b) => a * b, 1);
-  if (shape.some((d) => !(Number.isInteger(d) && d >= 0)) || n > 2 ** 46)
-    throw new RangeError(
-      `Cannot make ${what} of shape [${shape}]: wanted whole numbers, at most 2^46 in all`,
-    );
-  return n;
-}
-
 /** What an abort frees: one listener for each signal, however many weights load under it. */
 const cancelled = new WeakMap<AbortSignal, Set<NativeStorage>>();
 function cancelledBy(signal: AbortSignal): Set<NativeStorage> {
@@ -297,24 +258,4 @@ function cancelledBy(signal: AbortSignal): Set<NativeStorage> {
 
 function isFloat(data: Float32Array | Int32Array): boolean {
   return data instanceof Float32Array;
-}
-
-function panelBytes(type: WeightType, rows: number, cols: number): number {
-  return Math.ceil(rows / PANEL) * PANEL * weightBytes(type, cols);
-}
-
-async function readAll({ name, source }: WeightSource, offset: number, bytes: number): Promise<Uint8Array> {
-  const data = await source.read(offset, bytes);
-  if (data.length !== bytes)
-    throw new RangeError(
-      `Cannot read "${source.name}" for tensor "${name}": found ${data.length} bytes at ${offset}, wanted ${bytes}`,
-    );
-  return data;
-}
-
-function requantize(from: WeightType, to: WeightType, bytes: Uint8Array, n: number): Uint8Array {
-  if (n % WEIGHT_TYPES[to].blockSize !== 0) throw new RangeError(`Cannot hold ${n} elements as ${to}`);
-  const values = new Float32Array(n);
-  dequantize(from, bytes, values);
-  return quantize(to, values);
 }
