@@ -124,7 +124,7 @@ static vector<double> reference(const Cache& c, const Sequence& x, int n, bool c
 }
 
 static void test_attention_paged() {
-  for (Shape s : {Shape{4, 2, 8, 0}, {9, 3, 64, 0}, {4, 1, 20, 100}, {3, 3, 80, 0}, {14, 2, 64, 0}, {8, 2, 128, 70}})
+  for (Shape s : {Shape{4, 2, 8, 0}, {9, 3, 64, 0}, {4, 1, 20, 100}, {3, 3, 80, 0}, {14, 2, 64, 0}, {8, 2, 128, 70}, {2, 1, 600, 0}})
     for (bool half : {true, false}) {
       const int n = 700, other = 150;
       vector<Sequence> all(2);
@@ -139,7 +139,7 @@ static void test_attention_paged() {
       vector<double> want = reference(whole, all[0], n);
       Value got({n, s.Hq, s.D});
       std::copy(o.begin(), o.end(), got.f.begin());
-      near("attention_paged", got, want, 2e-6);
+      near("attention_paged", got, want, 2e-6 * fmax(1, s.D / 128.0));
 
       // The same rows in other steps, with other threads, beside another sequence.
       int64_t row = s.Hq * s.D;
@@ -209,7 +209,7 @@ static void test_attention() {
         }
         vector<int32_t> ints = {s.Hq, s.Hkv, s.D, causal};
         check("attention", {&o, &lse}, {&q, &k, &v, &table}, {wo, wl}, ints, {scale});
-        check("attention_grad", {&dq, &dk, &dv}, {&q, &k, &v, &o, &lse, &dO, &table}, {wq, wk, wv}, ints, {scale}, 2e-6, 1.0);
+        check("attention_grad", {&dq, &dk, &dv}, {&q, &k, &v, &o, &lse, &dO, &table}, {wq, wk, wv}, ints, {scale}, 4e-6, 1.0);
       }
 }
 

@@ -93,23 +93,28 @@ struct Block {
   float* acc;      // [n, Dp]: Σ e^(s - top) v of the chunk
   float* all_acc;  // [n, Dp]
   float* scores;   // [n, 64]
-  float* k;        // [4, Dp, 16] and v [64, Dp]: room for a page as f32
+  float* k;        // [4, Dp, 16] and v [64, Dp]: room for a page as f32, up to D = ROOMY
   float* v;
 };
 
-// Room in `at` for a block.
-PITH_INLINE float* block_layout(Block& b, float* at, int64_t D, float scale) {
+// Heads larger than this have smaller blocks, and no room for pages as f32: LOCAL_BYTES is what there is.
+constexpr int64_t ROOMY = 512, LARGEST = 4096;
+PITH_INLINE int64_t rows_of_block(int64_t D) { return D <= ROOMY ? BLOCK_ROWS : BLOCK_ROWS / 4; }
+static_assert((BLOCK_ROWS * (3 * ROOMY + PAGE) + 2 * PAGE * ROOMY) * 4 <= (int64_t)LOCAL_BYTES);
+static_assert(BLOCK_ROWS / 4 * (3 * LARGEST + PAGE) * 4 <= (int64_t)LOCAL_BYTES);
+
+// Places a block in local memory.
+PITH_INLINE void block_layout(Block& b, float* at, int64_t D, float scale) {
   b.D = D;
   b.Dp = (D + 15) / 16 * 16;
   b.scale = scale;
-  int64_t each = BLOCK_ROWS * b.Dp;
+  int64_t each = rows_of_block(D) * b.Dp;
   b.q = at;
   b.acc = at + each;
   b.all_acc = at + 2 * each;
-  b.k = at + 3 * each;
-  b.v = at + 3 * each + PAGE * b.Dp;
-  b.scores = at + 3 * each + 2 * PAGE * b.Dp;
-  return b.scores + BLOCK_ROWS * PAGE;
+  b.scores = at + 3 * each;
+  b.k = b.scores + BLOCK_ROWS * PAGE;
+  b.v = b.k + PAGE * b.Dp;
 }
 
 // Scores of row r for a page at `base` become weights; its sums so far are scaled to the new maximum.

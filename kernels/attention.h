@@ -140,7 +140,7 @@ struct Widened {
   }
 };
 
-// A piece of work: up to 64 rows (token, head of the group) of a segment and kv head, over a range of chunks.
+// A piece of work: a block of rows (token, head of the group) of a segment and kv head, over a range of chunks.
 struct Unit {
   int64_t s, head, row, rows, chunk, chunk_end;
 };
@@ -148,12 +148,13 @@ struct Unit {
 // f(unit, cost) for all units in a fixed order; `split`: a unit is one chunk.
 template <class F>
 PITH_INLINE void each_unit(const Pool& p, bool split, F f) {
+  int64_t block = rows_of_block(p.D);
   for (int64_t s = 0; s < p.S; s++) {
     const int32_t* seg = p.segments + s * 4;
     int64_t rows = seg[1] * p.group;
     for (int64_t head = 0; head < p.Hkv; head++)
-      for (int64_t row = 0; row < rows; row += BLOCK_ROWS) {
-        int64_t n = rows - row < BLOCK_ROWS ? rows - row : BLOCK_ROWS;
+      for (int64_t row = 0; row < rows; row += block) {
+        int64_t n = rows - row < block ? rows - row : block;
         int64_t first = seg[2] + row / p.group + 1 - p.window, end = seg[2] + (row + n - 1) / p.group + 1;
         if (p.window <= 0 || first < 0) first = 0;
         int64_t page = first / PAGE, page_end = (end + PAGE - 1) / PAGE;
@@ -213,7 +214,7 @@ PITH_INLINE void with_pages(const Pool& p, const Block& b, const Unit& u, F f) {
   if (!p.half) {
     Direct<float> pages = {p, b, u.s, u.head};
     f(pages);
-  } else if (b.n <= FEW) {
+  } else if (b.n <= FEW || p.D > ROOMY) {
     Direct<uint16_t> pages = {p, b, u.s, u.head};
     f(pages);
   } else {

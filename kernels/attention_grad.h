@@ -1,9 +1,11 @@
 // Training: attention within the step's segments, forward and backward. Rows are (token, q head of the group) of one kv
 // head, 64 a block; keys are 64 a page, packed from [T, Hkv, D] when a block meets them. The backward pass computes the
 // weights again, once for dq (by rows) and once for dk and dv (by pages): each sum has one owner and one order, whatever
-// the number of threads.
+// the number of threads. Heads of at most ROOMY components: pages have to fit local memory.
 #pragma once
 #include "attend.h"
+
+static_assert((6 * BLOCK_ROWS * ROOMY + 2 * BLOCK_ROWS * PAGE) * 4 <= (int64_t)LOCAL_BYTES);
 
 struct Step {
   int64_t Hq, Hkv, D, Dp, group, S, T;
