@@ -81,12 +81,18 @@ napi_value js_kernels(napi_env env, napi_callback_info info) {
 napi_value js_open(napi_env env, napi_callback_info info) {
   Args a(env, info, 1);
   int threads = int(a.integer(0, 1, MAX_THREADS));
-  if (a.good && !pool_open(threads)) return fail(env, "Cannot start %d threads: the system gives no more", threads);
+  if (!a.good) return nullptr;
+  if (!pool_open(threads)) return fail(env, "Cannot start %d threads: the system gives no more", threads);
+  a.data()->opened++;
   return nullptr;
 }
 
 // close(): once for each `open`.
-napi_value js_close(napi_env, napi_callback_info) {
+napi_value js_close(napi_env env, napi_callback_info info) {
+  Args a(env, info, 0);
+  Env* own = a.data();
+  if (own->opened == 0) return fail(env, "Cannot close the thread pool: it is not open");
+  own->opened--;
   pool_close();
   return nullptr;
 }
@@ -163,6 +169,7 @@ napi_value js_bandwidth(napi_env env, napi_callback_info info) {
 void on_exit(void* data) {
   Env* env = static_cast<Env*>(data);
   while (__atomic_load_n(&env->working, __ATOMIC_ACQUIRE) > 0) sched_yield();
+  for (; env->opened > 0; env->opened--) pool_close();
   ::free(env->local);
   env->local = nullptr;
   napi_release_threadsafe_function(env->done, napi_tsfn_abort);

@@ -31,6 +31,7 @@ struct Env {
   napi_threadsafe_function done;   // takes what threads finished back to JavaScript: a Settle*
   int active;                      // promises that are open
   int working;                     // those that a thread has yet to finish (atomic)
+  int opened;                      // how often this environment opened the pool
   uint8_t* local;                  // scratch of programs that run on the JavaScript thread, once one has
 };
 

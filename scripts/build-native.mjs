@@ -154,7 +154,7 @@ async function main() {
       const stampFile = `${object}.stamp`;
       if (existsSync(object) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
       const answer = await make(object, compiler, [...all, "-c", join(kernels, source)]);
-      if (answer.text) process.stderr.write(answer.text);
+      if (answer.text) process.stderr.write(`${answer.text.split("\n").slice(0, 30).join("\n")}\n`);
       if (answer.failed) failures.push(source);
       else writeFileSync(stampFile, stamp);
     }),
