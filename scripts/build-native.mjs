@@ -51,7 +51,7 @@ const FLAGS = [
   ..."-fno-exceptions -fno-rtti -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden -pthread".split(
     " ",
   ),
-  ..."-Wall -Wextra -Wno-unused-function -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized -Wno-maybe-uninitialized".split(
+  ..."-Wall -Wextra -Wno-unused-function -Wno-psabi -Wno-ignored-attributes -Wno-uninitialized -Wno-maybe-uninitialized -Wno-unknown-warning-option".split(
     " ",
   ),
   "-DNAPI_VERSION=9",
@@ -154,7 +154,8 @@ async function main() {
       const stampFile = `${object}.stamp`;
       if (existsSync(object) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
       const answer = await make(object, compiler, [...all, "-c", join(kernels, source)]);
-      if (answer.text) process.stderr.write(`${answer.text.split("\n").slice(0, 30).join("\n")}\n`);
+      if (answer.failed || strict)
+        process.stderr.write(`${answer.text.split("\n").slice(0, 30).join("\n")}\n`);
       if (answer.failed) failures.push(source);
       else writeFileSync(stampFile, stamp);
     }),
