@@ -74,7 +74,7 @@ const Kernel* kernels_avx2(int* count);
 const Kernel* kernels_avx512(int* count);
 
 // Splits n units of `grain` over the threads: [begin, end) of this one.
-inline void share(int64_t n, int64_t grain, int threads, int thread, int64_t* begin, int64_t* end) {
+static inline void share(int64_t n, int64_t grain, int threads, int thread, int64_t* begin, int64_t* end) {
   int64_t units = (n + grain - 1) / grain;
   int64_t b = units * thread / threads * grain, e = units * (thread + 1) / threads * grain;
   *begin = b < n ? b : n;

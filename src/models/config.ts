@@ -52,7 +52,7 @@ export const LIMITS = {
   intermediate_size: { min: 1, max: 2 ** 20 },
   num_hidden_layers: { min: 1, max: 2048 },
   num_attention_heads: { min: 1, max: 4096 },
-  head_dim: { min: 2, max: 4096 },
+  head_dim: { min: 2, max: 512 }, // what attention holds in a thread's scratch
   vocab_size: { min: 1, max: 2 ** 24 },
   max_position_embeddings: { min: 1, max: 2 ** 28 },
   rms_norm_eps: { min: 0, max: 1 },

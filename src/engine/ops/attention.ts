@@ -13,6 +13,9 @@ export interface AttentionAttrs {
   readonly scale: number;
 }
 
+/** What kernels hold of a head in a thread's scratch. */
+const MAX_HEAD_DIM = 512;
+
 function heads(q: Tensor, k: Tensor, op: string): [number, number, number] {
   const [T, Hq, D] = rank(f32(q, op), 3, op);
   const [kt, Hkv, kd] = rank(f32(k, op), 3, op);
@@ -22,6 +25,8 @@ function heads(q: Tensor, k: Tensor, op: string): [number, number, number] {
     throw new RangeError(
       `Cannot apply ${op}: ${Hq} query heads, wanted a multiple of ${Hkv} key-value heads`,
     );
+  if ((D as number) > MAX_HEAD_DIM)
+    throw new RangeError(`Cannot apply ${op}: heads of ${D} columns, wanted at most ${MAX_HEAD_DIM}`);
   return [Hq as number, Hkv as number, D as number];
 }
 
