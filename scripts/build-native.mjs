@@ -4,7 +4,7 @@
 //
 //   node scripts/build-native.mjs             incremental: a file is compiled again when anything it is made of changed
 //     --debug      -O1 -g
-//     --sanitize   address and undefined behaviour sanitizers, to native/pith-<platform>-<arch>-sanitize.node
+//     --sanitize   address and undefined behaviour sanitizers, to .cache/native/ (name it in PITH_ADDON)
 //     --strict     ends with 1 when it could not build (for checks)
 
 import { spawn, spawnSync } from "node:child_process";
@@ -18,11 +18,13 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const kernels = join(root, "kernels");
 const native = join(root, "native");
+/** Objects and special builds: not what is published. */
+const cache = join(root, ".cache", "native");
 const debug = process.argv.includes("--debug");
 const sanitize = process.argv.includes("--sanitize");
 const strict = process.argv.includes("--strict");
 const variant = sanitize ? "-sanitize" : debug ? "-debug" : "";
-const output = join(native, `pith-${process.platform}-${process.arch}${sanitize ? "-sanitize" : ""}.node`);
+const output = join(sanitize ? cache : native, `pith-${process.platform}-${process.arch}.node`);
 
 /** Sources, and the flags of each instruction set that this architecture may have. */
 const COMMON = [
@@ -119,8 +121,9 @@ async function main() {
   const include = nodeApiHeaders();
   if (!include) return giveUp("the npm package node-api-headers is missing");
 
-  const objects = join(native, "objects");
+  const objects = join(cache, "objects");
   mkdirSync(objects, { recursive: true });
+  mkdirSync(native, { recursive: true });
 
   const isas = Object.entries(ISAS).filter(
     ([, flags]) =>
