@@ -102,7 +102,7 @@ describe("parseConfig", () => {
     [{ hidden_size: 1e300 }, "hidden_size is 1e+300, wanted a whole number"],
     [{ hidden_size: "576" }, 'hidden_size is "576", wanted a number'],
     [{ hidden_size: 577 }, "hidden_size is 577, wanted a multiple of num_attention_heads 9"],
-    [{ hidden_size: 9 }, "hidden_size is 9, wanted 2 to 4096 for each head"],
+    [{ hidden_size: 9 }, "hidden_size is 9, wanted 2 to 512 for each head"],
     [{ hidden_size: 27 }, "head_dim is 3, wanted an even number"],
     [{ num_key_value_heads: 2 }, "num_key_value_heads is 2, wanted a divisor of the number of heads, 9"],
     [{ num_hidden_layers: 2.5 }, "num_hidden_layers is 2.5, wanted a whole number from 1 to 2048"],
