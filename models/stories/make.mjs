@@ -1,4 +1,4 @@
-// Makes the model in this folder from nothing: corpus, tokenizer, ten minutes of training on two cores, files.
+// Makes the model in this folder from nothing: corpus, tokenizer, half an hour of training on two busy cores, files.
 // Run again: npm run build && node models/stories/make.mjs [steps] [out folder]
 
 import { mkdir, writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { loadTokenizerJson, trainTokenizer } from "../../dist/tokenizer/index.js
 import { TrainStep } from "../../dist/train/index.js";
 import { generator, stories } from "./corpus.mjs";
 
-const steps = Number(process.argv[2] ?? 2000);
+const steps = Number(process.argv[2] ?? 2200);
 const out = process.argv[3] ?? import.meta.dirname;
 const SEED = 1;
 const [CTX, ROWS] = [256, 16]; // tokens a sequence, sequences a step
