@@ -2,7 +2,7 @@
 // length and chunking, and how fast attention is beside a raw read of its KV.
 // Build (AVX-512; leave out flags for AVX2: -mavx2 -mfma -mf16c, or the plain processor: none), then run; `speed` measures:
 //   g++ -std=c++20 -O3 -ffp-contract=off -Wno-uninitialized -Ikernels -mavx512f -mavx512bw -mavx512vl -mavx512dq
-//     -mfma -mf16c -pthread -o /tmp/ops-bench bench/ops.cc && /tmp/ops-bench [speed [shape]]
+//     -mfma -mf16c -pthread -o .cache/ops-bench bench/ops.cc && .cache/ops-bench [speed [shape]]
 #include "pith.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
