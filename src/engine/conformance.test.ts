@@ -53,46 +53,43 @@ describe.each(BACKENDS)("$label", ({ options }) => {
   });
 });
 
-describe.each(BACKENDS.filter((b) => b.options.backend === "native"))(
-  "$label, the same bits",
-  ({ options }) => {
-    const rowwise = CASES.filter((c) => c.rowwise && c.kv === undefined);
-    test.each(rowwise.map((c) => [`${c.op} ${c.label}`.trim(), c] as const))(
-      "%s at any step length",
-      async (_label, c) => {
-        const backend = await createBackend(options);
-        for (const type of weightTypes(c)) {
-          const whole = await runCase(backend, c, type, dims(17), dims(20));
-          for (const T of [1, 3, 8])
-            prefixEqual(
-              await runCase(backend, c, type, dims(T), dims(20)),
-              whole,
-              T,
-              `${c.op} ${c.label} ${type} T = ${T}`,
-            );
-        }
-        backend.close();
-      },
-    );
+describe.each(native.map((kernels) => ({ kernels })))("native $kernels, the same bits", ({ kernels }) => {
+  const rowwise = CASES.filter((c) => c.rowwise && c.kv === undefined);
+  test.each(rowwise.map((c) => [`${c.op} ${c.label}`.trim(), c] as const))(
+    "%s at any step length",
+    async (_label, c) => {
+      const backend = new NativeBackend({ kernels, threads: 2 });
+      for (const type of weightTypes(c)) {
+        const whole = await runCase(backend, c, type, dims(17), dims(20));
+        for (const T of [1, 3, 8])
+          prefixEqual(
+            await runCase(backend, c, type, dims(T), dims(20)),
+            whole,
+            T,
+            `${c.op} ${c.label} ${type} T = ${T}`,
+          );
+      }
+      backend.close();
+    },
+  );
 
-    test.each(CASES.map((c) => [`${c.op} ${c.label}`.trim(), c] as const))(
-      "%s at any number of threads",
-      async (_label, c) => {
-        const type = weightTypes(c).at(-2) ?? weightTypes(c)[0]!;
-        let first: Outcome | undefined;
-        for (const threads of [1, 2, 3]) {
-          // No run is small enough to stay on the calling thread.
-      const backend = new NativeBackend({ kernels: options.kernels, threads, smallWork: 0 });
-          const outcome = await runCase(backend, c, type, dims(17));
-          backend.close();
-          first ??= outcome;
-          for (const [name, values] of first.values)
-            expect(outcome.values.get(name), `${c.op} ${name} with ${threads} threads`).toEqual(values);
-        }
-      },
-    );
-  },
-);
+  test.each(CASES.map((c) => [`${c.op} ${c.label}`.trim(), c] as const))(
+    "%s at any number of threads",
+    async (_label, c) => {
+      const type = weightTypes(c).at(-2) ?? weightTypes(c)[0]!;
+      let first: Outcome | undefined;
+      for (const threads of [1, 2, 3]) {
+        // No run is small enough to stay on the calling thread.
+        const backend = new NativeBackend({ kernels, threads, smallWork: 0 });
+        const outcome = await runCase(backend, c, type, dims(17));
+        backend.close();
+        first ??= outcome;
+        for (const [name, values] of first.values)
+          expect(outcome.values.get(name), `${c.op} ${name} with ${threads} threads`).toEqual(values);
+      }
+    },
+  );
+});
 
 /** The first T rows of `whole` are those of `part`, bit for bit (values of operands depend on index alone). */
 function prefixEqual(part: Outcome, whole: Outcome, T: number, what: string): void {
