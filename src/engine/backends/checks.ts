@@ -2,7 +2,7 @@
  * What every backend over C++ checks before addresses are handed down: sizes of runs, shapes and kinds of what is bound,
  * inputs, and the reading of weights piece by piece. No memory here.
  */
-import type { Dims, KvSpec, WeightSource } from "../backend.ts";
+import { type Dims, type KvSpec, PAGE, type WeightSource } from "../backend.ts";
 import type { Program } from "../program.ts";
 import { elements, symbol, type Tensor } from "../tensor.ts";
 import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../weights.ts";
@@ -83,9 +83,9 @@ export function checkInput(
   dims: Dims,
 ): Int32Array | Float32Array {
   const n = count(tensor, dims);
-  if (given?.length !== n || given instanceof Float32Array !== (tensor.dtype === "f32"))
+  if (given?.length !== n || isFloat(given) !== (tensor.dtype === "f32"))
     throw new TypeError(
-      `Cannot run a program: input "${tensor.name}" has ${given ? `${given.length} ${given instanceof Float32Array ? "f32" : "i32"}` : "no"} values, wanted ${n} ${tensor.dtype}`,
+      `Cannot run a program: input "${tensor.name}" has ${given ? `${given.length} ${isFloat(given) ? "f32" : "i32"}` : "no"} values, wanted ${n} ${tensor.dtype}`,
     );
   return given;
 }
@@ -98,6 +98,69 @@ export function checkElements(shape: readonly number[], what: string): number {
       `Cannot make ${what} of shape [${shape}]: wanted whole numbers, at most 2^46 in all`,
     );
   return n;
+}
+
+/** Number of elements of dense memory. @throws {TypeError} when the values given do not fill it, or are of another type */
+export function checkDense(
+  dtype: "f32" | "i32",
+  shape: readonly number[],
+  data: Float32Array | Int32Array | undefined,
+): number {
+  const n = checkElements(shape, "dense storage");
+  if (data && (data.length !== n || isFloat(data) !== (dtype === "f32")))
+    throw new TypeError(
+      `Cannot make dense ${dtype}[${shape}]: found ${data.length} ${isFloat(data) ? "f32" : "i32"} values, wanted ${n} ${dtype}`,
+    );
+  return n;
+}
+
+/**
+ * That elements from `start` on, as many as `data` has, are dense memory of its type.
+ * @throws {Error} when it was freed, {TypeError} for another kind or type, {RangeError} beyond its end
+ */
+export function checkDenseRange(
+  storage: Described & { readonly bytes: number; readonly freed: boolean },
+  action: string,
+  data: Float32Array | Int32Array,
+  start: number,
+): void {
+  if (storage.freed) throw new Error(`Cannot ${action} storage: it was freed`);
+  if (storage.kind !== "dense" || isFloat(data) !== (storage.type === "f32"))
+    throw new TypeError(
+      `Cannot ${action} storage: it is ${storage.kind} ${storage.type}, wanted dense ${isFloat(data) ? "f32" : "i32"}`,
+    );
+  if (!(Number.isInteger(start) && start >= 0 && (start + data.length) * 4 <= storage.bytes))
+    throw new RangeError(
+      `Cannot ${action} storage: elements ${start} to ${start + data.length}, but it has ${storage.bytes / 4}`,
+    );
+}
+
+/** Elements of a KV page and bytes of the pool; layout in kernels/README.md. */
+export function poolSize({ layers, num_key_value_heads, head_dim, pages, type }: KvSpec): {
+  page: number;
+  bytes: number;
+} {
+  const width = Math.ceil(head_dim / 16) * 16;
+  const page = checkElements([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
+  return { page, bytes: checkElements([pages, page], "KV pages") * (type === "f16" ? 2 : 4) };
+}
+
+/** A weight of one dimension, which is held as dense f32. */
+export async function readVector(source: WeightSource): Promise<Float32Array> {
+  const data = new Float32Array(source.shape[0] ?? 1);
+  dequantize(source.type, await readAll(source, source.offset, source.bytes), data);
+  return data;
+}
+
+/** @throws {TypeError} that lists the params and states of a program that nothing is bound to */
+export function checkBound(slots: ReadonlyMap<string, unknown>, bound: ReadonlyMap<string, unknown>): void {
+  if (bound.size === slots.size) return;
+  const unbound = [...slots.keys()].filter((name) => !bound.has(name));
+  throw new TypeError(`Cannot run a program: ${unbound.join(", ")} not bound`);
+}
+
+export function isFloat(data: Float32Array | Int32Array): data is Float32Array {
+  return data instanceof Float32Array;
 }
 
 /** Rows and columns of a weight, and the type it is held in: q6_k has no kernels, q8_0 is the nearest that has. */

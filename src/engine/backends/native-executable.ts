@@ -5,7 +5,7 @@ import type { Program } from "../program.ts";
 import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
 import { elements, symbol, type Tensor } from "../tensor.ts";
 import type { Handle } from "./addon.ts";
-import { checkBinding, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
+import { checkBinding, checkBound, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
 import { encodeImage } from "./image.ts";
 import { type NativeBackend, NativeStorage } from "./native.ts";
 
@@ -84,10 +84,7 @@ export class NativeExecutable implements Executable {
     this.checkIdle("run a program");
     checkDims(dims, this.maxima, "run");
     const { T, S, R } = dims;
-    if (this.bound.size < this.slots.size) {
-      const unbound = [...this.slots.keys()].filter((name) => !this.bound.has(name));
-      throw new TypeError(`Cannot run a program: ${unbound.join(", ")} not bound`);
-    }
+    checkBound(this.slots, this.bound);
     for (const [name, storage] of this.bound)
       if (storage.freed) throw new Error(`Cannot run a program: the storage bound to "${name}" was freed`);
     for (const { tensor, view } of this.inputs) view.set(checkInput(tensor, inputs[tensor.name!], dims));

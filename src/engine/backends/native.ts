@@ -4,12 +4,18 @@
  */
 import { getSystemErrorMap } from "node:util";
 import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
-import { PAGE } from "../backend.ts";
 import { chooseThreads } from "../machine.ts";
 import type { Program } from "../program.ts";
-import { dequantize } from "../weights.ts";
 import { type Addon, type Handle, LOAD_CANCELLED, LOAD_NOT_FINITE, LOAD_SHORT, loadAddon } from "./addon.ts";
-import { checkElements, checkWeight, packedBytes, readAll, readPieces } from "./checks.ts";
+import {
+  checkDense,
+  checkDenseRange,
+  checkWeight,
+  packedBytes,
+  poolSize,
+  readPieces,
+  readVector,
+} from "./checks.ts";
 import { NativeExecutable } from "./native-executable.ts";
 
 export interface NativeOptions {
@@ -107,11 +113,7 @@ export class NativeBackend implements Backend {
 
   dense(dtype: "f32" | "i32", shape: readonly number[], data?: Float32Array | Int32Array): Storage {
     this.checkOpen("make dense storage");
-    const n = checkElements(shape, "dense storage");
-    if (data && (data.length !== n || isFloat(data) !== (dtype === "f32")))
-      throw new TypeError(
-        `Cannot make dense ${dtype}[${shape}]: found ${data.length} ${isFloat(data) ? "f32" : "i32"} values, wanted ${n} ${dtype}`,
-      );
+    const n = checkDense(dtype, shape, data);
     const handle = this.addon.dense(this.types.get(dtype)!, n * 4);
     if (data) this.addon.write(handle, data, 0);
     return this.own(new NativeStorage(this, handle, "dense", n * 4, dtype, [...shape]));
@@ -121,7 +123,7 @@ export class NativeBackend implements Backend {
     this.checkOpen(`load "${source.name}"`);
     signal?.throwIfAborted();
     const { rows, cols, held } = checkWeight(source);
-    if (source.shape.length < 2) return this.vector(source);
+    if (source.shape.length < 2) return this.dense("f32", source.shape, await readVector(source));
     const handle = this.addon.weight(this.types.get(held)!, rows, cols);
     const bytes = packedBytes(held, rows, cols);
     const storage = this.own(new NativeStorage(this, handle, "weight", bytes, held, [...source.shape]));
@@ -139,13 +141,6 @@ export class NativeBackend implements Backend {
       throw error;
     }
     return storage;
-  }
-
-  /** A vector is dense f32. */
-  private async vector(source: WeightSource): Promise<Storage> {
-    const data = new Float32Array(source.shape[0] ?? 1);
-    dequantize(source.type, await readAll(source, source.offset, source.bytes), data);
-    return this.dense("f32", source.shape, data);
   }
 
   private async fromFile(source: WeightSource, storage: NativeStorage, signal?: AbortSignal): Promise<void> {
@@ -178,10 +173,8 @@ export class NativeBackend implements Backend {
 
   kv(spec: KvSpec): Storage {
     this.checkOpen("make KV pages");
-    const { layers, num_key_value_heads, head_dim, pages, type } = spec;
-    const width = Math.ceil(head_dim / 16) * 16;
-    const page = checkElements([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
-    const bytes = checkElements([pages, page], "KV pages") * (type === "f16" ? 2 : 4);
+    const { pages, type } = spec;
+    const { page, bytes } = poolSize(spec);
     const handle = this.addon.kv(this.types.get(`kv_${type}`)!, bytes);
     return this.own(new NativeStorage(this, handle, "kv", bytes, type, [pages, page], spec));
   }
@@ -230,15 +223,7 @@ export class NativeBackend implements Backend {
   ): NativeStorage {
     if (!(storage instanceof NativeStorage) || storage.backend !== this)
       throw new TypeError(`Cannot ${action} storage: it belongs to another backend`);
-    if (storage.freed) throw new Error(`Cannot ${action} storage: it was freed`);
-    if (storage.kind !== "dense" || isFloat(data) !== (storage.type === "f32"))
-      throw new TypeError(
-        `Cannot ${action} storage: it is ${storage.kind} ${storage.type}, wanted dense ${isFloat(data) ? "f32" : "i32"}`,
-      );
-    if (!(Number.isInteger(start) && start >= 0 && (start + data.length) * 4 <= storage.bytes))
-      throw new RangeError(
-        `Cannot ${action} storage: elements ${start} to ${start + data.length}, but it has ${storage.bytes / 4}`,
-      );
+    checkDenseRange(storage, action, data, start);
     return storage;
   }
 }
@@ -254,8 +239,4 @@ function cancelledBy(signal: AbortSignal): Set<NativeStorage> {
     for (const storage of loading) storage.free();
   });
   return loading;
-}
-
-function isFloat(data: Float32Array | Int32Array): boolean {
-  return data instanceof Float32Array;
 }

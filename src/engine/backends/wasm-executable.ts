@@ -4,7 +4,7 @@ import { plan } from "../plan.ts";
 import type { Program } from "../program.ts";
 import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkBinding, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
+import { checkBinding, checkBound, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
 import { encodeImage } from "./image.ts";
 import { type WasmBackend, WasmStorage } from "./wasm.ts";
 import type { Block, WasmModule } from "./wasm-module.ts";
@@ -114,10 +114,7 @@ export class WasmExecutable implements Executable {
     this.backend.checkOpen("run a program");
     checkDims(dims, this.maxima, "run");
     const { T, S, R } = dims;
-    if (this.bound.size < this.slots.size) {
-      const unbound = [...this.slots.keys()].filter((name) => !this.bound.has(name));
-      throw new TypeError(`Cannot run a program: ${unbound.join(", ")} not bound`);
-    }
+    checkBound(this.slots, this.bound);
     this.checkStorage();
     if (rows) this.checkRows(rows, R);
     for (const tensor of this.program.inputs) {

@@ -3,10 +3,18 @@
  * callers give it; what ops mean was checked when they were recorded. Imports nothing of Node.
  */
 import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
-import { PAGE } from "../backend.ts";
 import type { Program } from "../program.ts";
-import { dequantize } from "../weights.ts";
-import { checkElements, checkWeight, type Described, packedBytes, readAll, readPieces } from "./checks.ts";
+import {
+  checkDense,
+  checkDenseRange,
+  checkWeight,
+  type Described,
+  isFloat,
+  packedBytes,
+  poolSize,
+  readPieces,
+  readVector,
+} from "./checks.ts";
 import { WasmExecutable } from "./wasm-executable.ts";
 import { type Block, WasmModule } from "./wasm-module.ts";
 
@@ -80,11 +88,7 @@ export class WasmBackend implements Backend {
 
   dense(dtype: "f32" | "i32", shape: readonly number[], data?: Float32Array | Int32Array): Storage {
     this.checkOpen("make dense storage");
-    const n = checkElements(shape, "dense storage");
-    if (data && (data.length !== n || isFloat(data) !== (dtype === "f32")))
-      throw new TypeError(
-        `Cannot make dense ${dtype}[${shape}]: found ${data.length} ${isFloat(data) ? "f32" : "i32"} values, wanted ${n} ${dtype}`,
-      );
+    const n = checkDense(dtype, shape, data);
     const block = this.module.alloc(n * 4, `dense ${dtype}[${shape}]`);
     if (data) this.view(block.address, data, 0).set(data);
     return new WasmStorage(this, block, "dense", dtype, [...shape]);
@@ -95,11 +99,7 @@ export class WasmBackend implements Backend {
     signal?.throwIfAborted();
     const { rows, cols, held } = checkWeight(source);
     const { name, shape } = source;
-    if (shape.length < 2) {
-      const data = new Float32Array(shape[0] ?? 1); // a vector is dense f32
-      dequantize(source.type, await readAll(source, source.offset, source.bytes), data);
-      return this.dense("f32", shape, data);
-    }
+    if (shape.length < 2) return this.dense("f32", shape, await readVector(source));
     const { module } = this;
     const type = this.types.get(held)!;
     const block = module.alloc(packedBytes(held, rows, cols), `weight "${name}" (${held}[${shape}])`);
@@ -125,10 +125,8 @@ export class WasmBackend implements Backend {
 
   kv(spec: KvSpec): Storage {
     this.checkOpen("make KV pages");
-    const { layers, num_key_value_heads, head_dim, pages, type } = spec;
-    const width = Math.ceil(head_dim / 16) * 16;
-    const page = checkElements([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
-    const bytes = checkElements([pages, page], "KV pages") * (type === "f16" ? 2 : 4);
+    const { pages, type } = spec;
+    const { page, bytes } = poolSize(spec);
     const block = this.module.alloc(bytes, `${pages} KV pages (${type})`);
     return new WasmStorage(this, block, "kv", `kv_${type}`, [pages, page], spec);
   }
@@ -169,19 +167,7 @@ export class WasmBackend implements Backend {
   ): WasmStorage {
     if (!(storage instanceof WasmStorage) || storage.backend !== this)
       throw new TypeError(`Cannot ${action} storage: it belongs to another backend`);
-    if (storage.freed) throw new Error(`Cannot ${action} storage: it was freed`);
-    if (storage.kind !== "dense" || isFloat(data) !== (storage.type === "f32"))
-      throw new TypeError(
-        `Cannot ${action} storage: it is ${storage.kind} ${storage.type}, wanted dense ${isFloat(data) ? "f32" : "i32"}`,
-      );
-    if (!(Number.isInteger(start) && start >= 0 && (start + data.length) * 4 <= storage.bytes))
-      throw new RangeError(
-        `Cannot ${action} storage: elements ${start} to ${start + data.length}, but it has ${storage.bytes / 4}`,
-      );
+    checkDenseRange(storage, action, data, start);
     return storage;
   }
-}
-
-function isFloat(data: Float32Array | Int32Array): data is Float32Array {
-  return data instanceof Float32Array;
 }
