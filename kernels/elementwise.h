@@ -68,6 +68,8 @@ PITH_UNARY(abs, floats(bits(x) & splat_int(INT32_MAX)))
 PITH_UNARY(step, floats((x > zero()) & bits(splat(1.0f))))
 PITH_UNARY(silu, silu(x))
 PITH_UNARY(gelu, gelu(x))
+PITH_UNARY(erf, erf(x))
+PITH_UNARY(gelu_erf, gelu_erf(x))
 #undef PITH_UNARY
 
 // floats: c
@@ -100,9 +102,18 @@ static void swiglu(const Run& run, const Node& node, int thread) {
       [](V gate, V up) PITH_LAMBDA { return silu(gate) * up; });
 }
 
+// [y], [gate, up]: gelu(gate) * up
+static void geglu(const Run& run, const Node& node, int thread) {
+  int64_t begin, end;
+  share(size(node, 0), GRAIN, run.threads, thread, &begin, &end);
+  map(data(node, 0) + begin, data(node, 1) + begin, data(node, 2) + begin, end - begin,
+      [](V gate, V up) PITH_LAMBDA { return gelu(gate) * up; });
+}
+
 #define PITH_ELEMENTWISE                                                                                             \
   {"neg", neg, nullptr}, {"exp", exp, nullptr}, {"log", log, nullptr}, {"sqrt", sqrt, nullptr},                      \
       {"rsqrt", rsqrt, nullptr}, {"tanh", tanh, nullptr}, {"sigmoid", sigmoid, nullptr}, {"abs", abs, nullptr},      \
       {"step", step, nullptr}, {"silu", silu, nullptr}, {"gelu", gelu, nullptr}, {"scale", scale, nullptr},          \
       {"shift", shift, nullptr}, {"add", add, nullptr}, {"sub", sub, nullptr}, {"mul", mul, nullptr},                \
-      {"div", div, nullptr}, {"maximum", maximum, nullptr}, {"swiglu", swiglu, nullptr}
+      {"div", div, nullptr}, {"maximum", maximum, nullptr}, {"swiglu", swiglu, nullptr},                \
+      {"geglu", geglu, nullptr}, {"erf", erf, nullptr}, {"gelu_erf", gelu_erf, nullptr}

@@ -1,4 +1,4 @@
-// linear and matmul_nt: optional rms_norm of x, products with n weights, epilogue. See README.md.
+// linear and matmul_nt: optional norm of x, products with n weights, epilogue. See README.md.
 // Included inside `namespace pith::<isa> {`.
 //
 // Few tokens: every thread redoes the norm and the rounding of x into its own cache, and no thread waits. Many: the
@@ -15,7 +15,7 @@ constexpr int64_t OWN_WORK = 16384;  // elements of x from which sharing the wor
 constexpr int64_t CHUNK_TOKENS = 512;
 
 struct Linear {
-  const float *x, *norm;
+  const float *x, *norm, *shift;  // shift: layer_norm's bias; null: rms_norm
   float eps;
   int64_t T, K;
   int n;
@@ -49,7 +49,10 @@ static void prepare(const Linear& l, uint8_t* at, const float* x, int64_t n, int
     const float* v = x + t * l.K;
     if (l.norm) {
       float* h = l.floats ? (float*)at + t * l.K : row;
-      norm_row(h, v, l.norm, l.K, l.eps);
+      if (l.shift)
+        layer_norm_row(h, v, l.norm, l.shift, l.K, l.eps);
+      else
+        norm_row(h, v, l.norm, l.K, l.eps);
       v = h;
     }
     if (!l.round) continue;
@@ -103,6 +106,7 @@ static Linear linear_of(const Node& node) {
   l.n = node.i[0];
   l.x = (const float*)x.data;
   if (node.i[1]) l.norm = (const float*)(*t++)->data;
+  if (node.i[1] == 2) l.shift = (const float*)(*t++)->data;
   l.eps = node.f[0];
   for (int j = 0; j < l.n; j++) l.w[j] = *t++;
   l.K = l.w[0]->cols;
@@ -113,7 +117,8 @@ static Linear linear_of(const Node& node) {
     if (node.i[2] >> j & 1) l.f[j].bias = (const float*)(*t++)->data;
   }
   if (node.i[3] == 1) l.f[0].add = (const float*)(*t)->data;
-  if (node.i[3] == 2) l.f[1].gate = true;
+  if (node.i[3] == 2 || node.i[3] == 3) l.f[1].gate = true, l.f[1].act = node.i[3] == 2 ? SILU : GELU;
+  if (node.i[3] == 4 || node.i[3] == 5) l.f[0].act = node.i[3] == 4 ? GELU : GELU_ERF;
   needs(&l, node.i[4]);
   return l;
 }

@@ -5,15 +5,22 @@
 #include "int8.h"
 #include "vmath.h"
 
-// What becomes of a sum: + bias[row], + add[token, row], then silu(y[token, row]) · it; stored to y [tokens, N].
-// The same float operations as the rows add and swiglu do one after the other.
+enum Activation { NONE, SILU, GELU, GELU_ERF };
+
+// What becomes of a sum: + bias[row], + add[token, row], then act(y[token, row]) · it with `gate`, else act(it); stored
+// to y [tokens, N]. The same float operations as the rows add, gelu, swiglu, .. do one after the other.
 struct Finish {
   float* y;
   int64_t N;
   const float* bias;  // or null
   const float* add;   // or null
+  Activation act;
   bool gate;
 };
+
+PITH_INLINE V activate(Activation act, V x) {
+  return act == SILU ? silu(x) : act == GELU ? gelu(x) : gelu_erf(x);
+}
 
 // 16 rows from `row` of token t; v[0 .. 16).
 PITH_INLINE void finish(const Finish& f, int64_t t, int64_t row, const float* v) {
@@ -22,7 +29,8 @@ PITH_INLINE void finish(const Finish& f, int64_t t, int64_t row, const float* v)
   V s = load(v);
   if (f.bias) s = s + load_upto(f.bias + row, n);
   if (f.add) s = load_upto(f.add + t * f.N + row, n) + s;
-  if (f.gate) s = silu(load_upto(y, n)) * s;
+  if (f.gate) s = activate(f.act, load_upto(y, n)) * s;
+  else if (f.act != NONE) s = activate(f.act, s);
   store_upto(y, s, n);
 }
 

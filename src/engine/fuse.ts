@@ -1,7 +1,8 @@
 /**
  * Rewrites a program so that what lies between two barriers is one node: `linear` (norm, products that share their
- * input, biases, residual or swiglu) and `rope_write`. The meaning stays: each fused row's composition is what it replaces.
+ * input, biases, residual or activation) and `rope_write`. The meaning stays: each fused row's composition is what it replaces.
  */
+import type { LinearAttrs } from "./ops/linear.ts";
 import type { Program } from "./program.ts";
 import type { Node, Tensor } from "./tensor.ts";
 
@@ -39,17 +40,19 @@ export function fuse(program: Program): Program {
       return bias;
     });
 
-    let epilogue: "none" | "residual" | "swiglu" = "none";
+    let epilogue: LinearAttrs["epilogue"] = "none";
     let residual: Tensor | undefined;
     const next = soleUser(outputs[0]!);
     if (
       mates.length === 2 &&
-      next?.op === "swiglu" &&
+      (next?.op === "swiglu" || next?.op === "geglu") &&
       next.inputs[0] === outputs[0] &&
       next.inputs[1] === outputs[1] &&
       soleUser(outputs[1]!) === next
     ) {
-      epilogue = "swiglu";
+      epilogue = next.op;
+    } else if (mates.length === 1 && (next?.op === "gelu" || next?.op === "gelu_erf")) {
+      epilogue = next.op;
     } else if (
       mates.length === 1 &&
       next?.op === "add" &&
@@ -64,14 +67,17 @@ export function fuse(program: Program): Program {
     }
 
     const norm = maker.get(x);
+    const layer = norm?.op === "layer_norm";
     const takesNorm =
-      norm?.op === "rms_norm" && norm.inputs[1]!.kind === "param" && uses.get(x) === mates.length;
+      (layer || norm?.op === "rms_norm") &&
+      norm.inputs.slice(1).every((t) => t.kind === "param") &&
+      uses.get(x) === mates.length;
     if (takesNorm) replaced.push(norm!);
 
     for (const node of replaced) gone.add(node);
     const inputs = [
       takesNorm ? norm!.inputs[0]! : x,
-      ...(takesNorm ? [norm!.inputs[1]!] : []),
+      ...(takesNorm ? norm!.inputs.slice(1) : []),
       ...mates.map((n) => n.inputs[1]!),
     ];
     inputs.push(...biases.filter((b) => b !== undefined), ...(residual ? [residual] : []));
@@ -81,7 +87,7 @@ export function fuse(program: Program): Program {
       outputs,
       attrs: {
         n: mates.length,
-        norm: takesNorm ? norm!.attrs : undefined,
+        norm: takesNorm ? { ...norm!.attrs, ...(layer && { layer }) } : undefined,
         bias: biases.map(Boolean),
         epilogue,
         int8,

@@ -20,6 +20,8 @@ export const sqrt = (x: Tensor): Tensor => one("sqrt", [x]);
 /** x^(-1/2) */
 export const rsqrt = (x: Tensor): Tensor => one("rsqrt", [x]);
 export const tanh = (x: Tensor): Tensor => one("tanh", [x]);
+/** 2/√π ∫₀ˣ e^(-t²) dt */
+export const erf = (x: Tensor): Tensor => one("erf", [x]);
 export const sigmoid = (x: Tensor): Tensor => one("sigmoid", [x]);
 export const abs = (x: Tensor): Tensor => one("abs", [x]);
 /** x > 0 ? 1 : 0 */
@@ -135,8 +137,15 @@ export const accumulate = (sum: Tensor, x: Tensor): void => {
 export const sum_squares = (x: Tensor): Tensor => one("sum_squares", [x]);
 
 export const silu = (x: Tensor): Tensor => one("silu", [x]);
+/** The tanh form; gelu_erf is the one with the error function. */
 export const gelu = (x: Tensor): Tensor => one("gelu", [x]);
+export const gelu_erf = (x: Tensor): Tensor => one("gelu_erf", [x]);
 export const swiglu = (gate: Tensor, up: Tensor): Tensor => one("swiglu", [gate, up]);
+/** gelu(gate) · up */
+export const geglu = (gate: Tensor, up: Tensor): Tensor => one("geglu", [gate, up]);
+/** (x - mean x) / √(var x + eps) · w + b, over the last dimension */
+export const layer_norm = (x: Tensor, w: Tensor, b: Tensor, eps: number): Tensor =>
+  one("layer_norm", [x, w, b], { eps });
 export const rms_norm = (x: Tensor, w: Tensor, eps: number): Tensor => one("rms_norm", [x, w], { eps });
 export const softmax_last = (x: Tensor): Tensor => one("softmax_last", [x]);
 /** logits [R, V], targets [R] -> [R, 1], in nats; 0 where the target is negative */

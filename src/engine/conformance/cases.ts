@@ -91,9 +91,9 @@ const row = (op: OpName, operands: Operand[], attrs: object = {}, label = "", ro
   rowwise,
 });
 
-const unary = (["neg", "exp", "tanh", "sigmoid", "abs", "step", "silu", "gelu"] as const).map((op) =>
-  row(op, [x("T", 37)]),
-);
+const unary = (
+  ["neg", "exp", "tanh", "erf", "sigmoid", "abs", "step", "silu", "gelu", "gelu_erf"] as const
+).map((op) => row(op, [x("T", 37)]));
 const ofPositive = (["log", "sqrt", "rsqrt"] as const).map((op) => row(op, [positive("T", 37)]));
 const binary = (["add", "sub", "mul", "div", "maximum"] as const).flatMap((op) => {
   const b = op === "div" ? positive : x;
@@ -203,6 +203,8 @@ export const CASES: readonly Case[] = [
   row("accumulate", [state(300), x(300)], {}, "", false),
   row("sum_squares", [x("T", 37)], {}, "", false),
   row("swiglu", [x("T", 37), x("T", 37)]),
+  row("geglu", [x("T", 37), x("T", 37)]),
+  row("layer_norm", [x("T", 37), vector(37), vector(37)], { eps: 1e-5 }),
   row("rms_norm", [x("T", 37), vector(37)], { eps: 1e-5 }),
   row("softmax_last", [x("T", 37)]),
   row("cross_entropy", [x("T", 37), { ...ids(38, "T"), values: (i) => ((i * 7) % 38) - 1 }]),
@@ -222,6 +224,18 @@ export const CASES: readonly Case[] = [
     norm: { eps: 1e-5 },
     bias: [false, false],
     epilogue: "swiglu",
+  }),
+  linearCase("layer_norm, bias, gelu", [x("T", 96), vector(96), vector(96), weight(50, 96), vector(50)], {
+    norm: { eps: 1e-5, layer: true },
+    bias: [true],
+    epilogue: "gelu",
+  }),
+  linearCase("gelu_erf", [x("T", 96), weight(50, 96)], { epilogue: "gelu_erf" }),
+  linearCase("norm, geglu", [x("T", 96), vector(96), weight(50, 96), weight(50, 96)], {
+    n: 2,
+    norm: { eps: 1e-5 },
+    bias: [false, false],
+    epilogue: "geglu",
   }),
   linearCase("float activations", [x("T", 96), weight(50, 96), x("T", 50)], {
     epilogue: "residual",

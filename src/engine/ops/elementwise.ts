@@ -2,6 +2,8 @@
 import {
   add,
   div,
+  erf as erfOf,
+  exp as expOf,
   mul,
   neg as negOf,
   scale as scaleBy,
@@ -62,6 +64,23 @@ export const step = unary(
   () => undefined,
 );
 
+/** erf x = 2/√π ∫₀ˣ e^(-t²) dt; dx = dy · 2/√π e^(-x²). Source: Abramowitz and Stegun 7.1.6. */
+export const erf = unary(erfOfNumber, (x, _y, dy) =>
+  scaleBy(mul(dy, expOf(negOf(mul(x, x)))), 2 / Math.sqrt(Math.PI)),
+);
+
+/** The series 2/√π e^(-x²) Σ 2ⁿ x^(2n+1) / (1·3·5···(2n+1)), whose terms have one sign: right to 1e-15. */
+function erfOfNumber(x: number): number {
+  if (!(Math.abs(x) < 6)) return Number.isNaN(x) ? x : Math.sign(x); // erfc(6) is 2e-17
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
+}
+
 export interface Constant {
   readonly c: number;
 }
@@ -112,6 +131,23 @@ export const gelu = {
     const inner = scaleBy(add(x!, scaleBy(cube, 0.044715)), Math.sqrt(2 / Math.PI));
     return [mul(scaleBy(x!, 0.5), shiftBy(tanhOf(inner), 1))];
   },
+};
+
+/** gelu with the error function: x/2 · (1 + erf(x / √2)). Source: Hendrycks and Gimpel, arXiv 1606.08415. */
+export const gelu_erf = {
+  kind: "fused" as const,
+  shape: ([x]: readonly Tensor[]) => [{ shape: f32(x!, "gelu_erf").shape }],
+  compose: ([x]: readonly Tensor[]) => [mul(scaleBy(x!, 0.5), shiftBy(erfOf(scaleBy(x!, Math.SQRT1_2)), 1))],
+};
+
+/** geglu(gate, up) = gelu(gate) · up, with gelu's tanh form. Source: Shazeer, arXiv 2002.05202. */
+export const geglu = {
+  kind: "fused" as const,
+  shape: ([gate, up]: readonly Tensor[]) => {
+    same(gate!, up!, "geglu");
+    return [{ shape: gate!.shape }];
+  },
+  compose: ([gate, up]: readonly Tensor[]) => [mul(gelu.compose([gate!])[0]!, up!)],
 };
 
 /** swiglu(gate, up) = silu(gate) · up. Source: Shazeer, arXiv 2002.05202. */

@@ -5,8 +5,11 @@ import { attention_paged, kv_write, rope_write } from "./attention-paged.ts";
 import { add, div, maximum, mul, sub } from "./binary.ts";
 import {
   abs,
+  erf,
   exp,
+  geglu,
   gelu,
+  gelu_erf,
   log,
   neg,
   rsqrt,
@@ -31,7 +34,7 @@ import {
 } from "./layout.ts";
 import { linear } from "./linear.ts";
 import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
-import { cross_entropy, rms_norm, softmax_last } from "./norm.ts";
+import { cross_entropy, layer_norm, rms_norm, softmax_last } from "./norm.ts";
 import { accumulate, adamw, sum_squares } from "./optim.ts";
 import { broadcast_last, broadcast_rows, max_last, sum_last, sum_rows } from "./reduce.ts";
 import { rope } from "./rope.ts";
@@ -43,6 +46,7 @@ export const CORE = {
   sqrt,
   rsqrt,
   tanh,
+  erf,
   sigmoid,
   abs,
   step,
@@ -79,7 +83,19 @@ export const CORE = {
   sum_squares,
 };
 
-export const FUSED = { silu, gelu, swiglu, rms_norm, softmax_last, cross_entropy, rope_write, linear };
+export const FUSED = {
+  silu,
+  gelu,
+  gelu_erf,
+  swiglu,
+  geglu,
+  rms_norm,
+  layer_norm,
+  softmax_last,
+  cross_entropy,
+  rope_write,
+  linear,
+};
 
 export type CoreName = keyof typeof CORE;
 export type FusedName = keyof typeof FUSED;

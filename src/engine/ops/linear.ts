@@ -1,5 +1,5 @@
 /** The fused linear row: what a decoder does between two barriers. */
-import { add, matmul_nt, rms_norm, swiglu } from "../nn.ts";
+import { add, geglu, gelu, gelu_erf, layer_norm, matmul_nt, rms_norm, swiglu } from "../nn.ts";
 import type { FusedOp } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { dims, last } from "./common.ts";
@@ -7,27 +7,31 @@ import { dims, last } from "./common.ts";
 export interface LinearAttrs {
   /** Number of weights that share x. */
   readonly n: number;
-  /** rms_norm of x first, with this eps. */
-  readonly norm: { readonly eps: number } | undefined;
+  /** rms_norm of x first, with this eps, or with `layer` layer_norm (weight and bias). */
+  readonly norm: { readonly eps: number; readonly layer?: boolean } | undefined;
   /** For each weight, whether it has a bias. */
   readonly bias: readonly boolean[];
-  readonly epilogue: "none" | "residual" | "swiglu";
+  readonly epilogue: (typeof EPILOGUES)[number];
   readonly int8: boolean;
 }
 
-const EPILOGUES = ["none", "residual", "swiglu"];
+/** By number in the kernel. Of two products: swiglu, geglu. Of one: residual, gelu, gelu_erf. */
+const EPILOGUES = ["none", "residual", "swiglu", "geglu", "gelu", "gelu_erf"] as const;
+const GATES = { swiglu, geglu };
+const ACTIVATIONS = { gelu, gelu_erf };
 
 function parts(inputs: readonly Tensor[], a: LinearAttrs) {
   let at = 1;
   const norm = a.norm ? inputs[at++] : undefined;
+  const shift = a.norm?.layer ? inputs[at++] : undefined;
   const weights = inputs.slice(at, (at += a.n));
   const biases = a.bias.map((has) => (has ? inputs[at++] : undefined));
   const residual = a.epilogue === "residual" ? inputs[at++] : undefined;
   dims(inputs.length, at, "the number of operands", "linear");
-  return { x: inputs[0]!, norm, weights, biases, residual };
+  return { x: inputs[0]!, norm, shift, weights, biases, residual };
 }
 
-/** Optional rms_norm of x, then n products x wᵀ (+ bias), then a residual sum or swiglu of the two. See kernels/README.md. */
+/** Optional norm of x, then n products x wᵀ (+ bias), then what the epilogue makes of them. See kernels/README.md. */
 export const linear: FusedOp<LinearAttrs> = {
   kind: "fused",
   shape: (inputs, a) => {
@@ -35,16 +39,17 @@ export const linear: FusedOp<LinearAttrs> = {
     for (const w of weights)
       dims(last(w, "linear"), last(x, "linear"), `the width of ${w.name ?? "w"}`, "linear");
     const shapes = weights.map((w) => [x.shape[0]!, w.shape[0]!] as const);
-    if (a.epilogue === "swiglu") {
-      dims(a.n, 2, "the number of weights", "linear with swiglu");
+    if (a.epilogue in GATES) {
+      dims(a.n, 2, "the number of weights", `linear with ${a.epilogue}`);
       dims(
         weights[1]!.shape[0],
         weights[0]!.shape[0]!,
         "the height of the second weight",
-        "linear with swiglu",
+        `linear with ${a.epilogue}`,
       );
       return [{ shape: shapes[0]! }];
     }
+    if (a.epilogue in ACTIVATIONS) dims(a.n, 1, "the number of weights", `linear with ${a.epilogue}`);
     if (residual) {
       dims(a.n, 1, "the number of weights", "linear with a residual");
       if (residual.shape.join() !== shapes[0]!.join())
@@ -57,7 +62,7 @@ export const linear: FusedOp<LinearAttrs> = {
   encode: (a) => ({
     ints: [
       a.n,
-      a.norm ? 1 : 0,
+      a.norm ? (a.norm.layer ? 2 : 1) : 0,
       a.bias.reduce((m, has, j) => m | (has ? 1 << j : 0), 0),
       EPILOGUES.indexOf(a.epilogue),
       a.int8 ? 1 : 0,
@@ -65,14 +70,16 @@ export const linear: FusedOp<LinearAttrs> = {
     floats: [a.norm?.eps ?? 0],
   }),
   compose: (inputs, a) => {
-    const { x, norm, weights, biases, residual } = parts(inputs, a);
-    const h = norm ? rms_norm(x, norm, a.norm!.eps) : x;
+    const { x, norm, shift, weights, biases, residual } = parts(inputs, a);
+    const { eps } = a.norm ?? { eps: 0 };
+    const h = shift ? layer_norm(x, norm!, shift, eps) : norm ? rms_norm(x, norm, eps) : x;
     const ys = weights.map((w, j) => {
       const y = matmul_nt(h, w, { int8: a.int8 });
       return biases[j] ? add(y, biases[j]) : y;
     });
     if (residual) return [add(residual, ys[0]!)];
-    if (a.epilogue === "swiglu") return [swiglu(ys[0]!, ys[1]!)];
+    if (a.epilogue === "swiglu" || a.epilogue === "geglu") return [GATES[a.epilogue](ys[0]!, ys[1]!)];
+    if (a.epilogue === "gelu" || a.epilogue === "gelu_erf") return [ACTIVATIONS[a.epilogue](ys[0]!)];
     return ys;
   },
 };

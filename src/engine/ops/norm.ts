@@ -34,6 +34,27 @@ export const rms_norm: FusedOp<{ eps: number }> = {
   },
 };
 
+/** (x - mean x) / √(var x + eps) · w + b, over the last dimension; var is the mean square. Source: Ba et al., arXiv 1607.06450. */
+export const layer_norm: FusedOp<{ eps: number }> = {
+  kind: "fused",
+  shape: ([x, w, b]) => {
+    const n = last(f32(x!, "layer_norm"), "layer_norm");
+    for (const [what, v] of [
+      ["weight", w!],
+      ["bias", b!],
+    ] as const)
+      dims(rank(f32(v, "layer_norm"), 1, "layer_norm")[0], n, `the length of the ${what}`, "layer_norm");
+    return [{ shape: x!.shape }];
+  },
+  encode: ({ eps }) => ({ floats: [eps] }),
+  compose: ([x, w, b], { eps }) => {
+    const n = last(x!, "layer_norm");
+    const centred = sub(x!, scale(sum_last(x!), 1 / n));
+    const variance = scale(sum_last(mul(centred, centred)), 1 / n);
+    return [add(mul(mul(centred, rsqrt(shift(variance, eps))), w!), b!)];
+  },
+};
+
 /** e^(x - max) / Σ e^(x - max), over the last dimension */
 export const softmax_last: FusedOp<None> = {
   kind: "fused",
