@@ -164,7 +164,7 @@ static void test_attention_paged() {
 
 // Forward and backward within the step: against double, segments apart from each other, the same bits for any threads.
 static void test_attention() {
-  for (Shape s : {Shape{4, 2, 8, 0}, {9, 3, 64, 0}, {4, 1, 20, 0}, {3, 3, 80, 0}})
+  for (Shape s : {Shape{4, 2, 8, 0}, {9, 3, 64, 0}, {4, 1, 20, 0}, {3, 3, 80, 0}, {4, 2, 24, 3}, {6, 2, 16, 100}})
     for (int causal : {0, 1})
       for (vector<int32_t> lengths : {vector<int32_t>{}, {1}, {3, 0, 17}, {130, 5}, {600}}) {
         int T = 0, S = (int)lengths.size();
@@ -183,31 +183,32 @@ static void test_attention() {
           int start = seg[g * 4], n = lengths[g];
           for (int t = 0; t < n; t++)
             for (int h = 0; h < s.Hq; h++) {
-              int end = causal ? t + 1 : n, hk = h * s.Hkv / s.Hq;
+              int w = s.window > 0 ? s.window : n, first = t + 1 > w ? t + 1 - w : 0, hk = h * s.Hkv / s.Hq;
+              int end = causal ? t + 1 : t + w < n ? t + w : n;
               int64_t at = ((int64_t)(start + t) * s.Hq + h) * s.D;
               vector<double> p, dp;
               double top = -INFINITY, total = 0, delta = 0;
               auto key = [&](int u) { return ((int64_t)(start + u) * s.Hkv + hk) * s.D; };
-              for (int u = 0; u < end; u++) {
+              for (int u = first; u < end; u++) {
                 double d = 0, e = 0;
                 for (int j = 0; j < s.D; j++) d += (double)q.f[at + j] * k.f[key(u) + j], e += (double)dO.f[at + j] * v.f[key(u) + j];
                 p.push_back(d * scale), dp.push_back(e);
                 top = fmax(top, d * scale);
               }
               for (double& d : p) total += d = exp(d - top);
-              for (int u = 0; u < end; u++) p[u] /= total, delta += p[u] * dp[u];
+              for (int u = 0; u < end - first; u++) p[u] /= total, delta += p[u] * dp[u];
               wl[(start + t) * s.Hq + h] = top + log(total);
-              for (int u = 0; u < end; u++)
+              for (int u = first; u < end; u++)
                 for (int j = 0; j < s.D; j++) {
-                  double ds = p[u] * (dp[u] - delta) * scale;
-                  wo[at + j] += p[u] * v.f[key(u) + j];
+                  double ds = p[u - first] * (dp[u - first] - delta) * scale;
+                  wo[at + j] += p[u - first] * v.f[key(u) + j];
                   wq[at + j] += ds * k.f[key(u) + j];
                   wk[key(u) + j] += ds * q.f[at + j];
-                  wv[key(u) + j] += p[u] * dO.f[at + j];
+                  wv[key(u) + j] += p[u - first] * dO.f[at + j];
                 }
             }
         }
-        vector<int32_t> ints = {s.Hq, s.Hkv, s.D, causal};
+        vector<int32_t> ints = {s.Hq, s.Hkv, s.D, causal, s.window};
         check("attention", {&o, &lse}, {&q, &k, &v, &table}, {wo, wl}, ints, {scale});
         check("attention_grad", {&dq, &dk, &dv}, {&q, &k, &v, &o, &lse, &dO, &table}, {wq, wk, wv}, ints, {scale}, 4e-6, 1.0);
       }

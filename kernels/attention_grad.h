@@ -8,14 +8,14 @@
 static_assert((6 * BLOCK_ROWS * ROOMY + 2 * BLOCK_ROWS * PAGE) * 4 <= (int64_t)LOCAL_BYTES);
 
 struct Step {
-  int64_t Hq, Hkv, D, Dp, group, S, T;
+  int64_t Hq, Hkv, D, Dp, group, S, T, window;
   bool causal;
   float scale;
   const int32_t* segments;
 
   PITH_INLINE Step make(const Node& node) {
     Step p;
-    p.Hq = node.i[0], p.Hkv = node.i[1], p.D = node.i[2], p.causal = node.i[3] != 0;
+    p.Hq = node.i[0], p.Hkv = node.i[1], p.D = node.i[2], p.causal = node.i[3] != 0, p.window = node.i[4];
     p.Dp = (p.D + 15) / 16 * 16;
     p.group = p.Hq / p.Hkv;
     p.scale = node.f[0];
@@ -30,6 +30,17 @@ struct Step {
     return (segments[s * 4] + r / group) * Hq + head * group + r % group;
   }
   int64_t key(int64_t s, int64_t head, int64_t position) const { return (segments[s * 4] + position) * Hkv + head; }
+  // Positions that a position of a segment of `length` sees: first .. end - 1. Both rise with it.
+  int64_t first(int64_t position) const { return window > 0 && position >= window ? position - window + 1 : 0; }
+  int64_t end(int64_t position, int64_t length) const {
+    if (causal) return position + 1;
+    return window > 0 && position + window < length ? position + window : length;
+  }
+  // And those that see it.
+  int64_t first_seer(int64_t position) const { return causal ? position : first(position); }
+  int64_t end_seer(int64_t position, int64_t length) const {
+    return window > 0 && position + window < length ? position + window : length;
+  }
 };
 
 // f(s, head, block of 64 rows) for this thread's part: blocks cost what they see.
@@ -40,7 +51,7 @@ PITH_INLINE void each_row_block(const Run& run, const Step& p, int thread, F f) 
       int64_t length = p.segments[s * 4 + 1], rows = length * p.group;
       for (int64_t head = 0; head < p.Hkv; head++)
         for (int64_t row = 0; row < rows; row += BLOCK_ROWS)
-          g(s, head, row, 1 + (p.causal ? row / p.group : length) / PAGE);
+          g(s, head, row, 1 + (p.end(row / p.group, length) - p.first(row / p.group)) / PAGE);
     }
   };
   Shares shares = {0, run.threads, 0};
@@ -56,7 +67,8 @@ PITH_INLINE void each_page(const Run& run, const Step& p, int thread, F f) {
     for (int64_t s = 0; s < p.S; s++) {
       int64_t length = p.segments[s * 4 + 1], pages = (length + PAGE - 1) / PAGE;
       for (int64_t head = 0; head < p.Hkv; head++)
-        for (int64_t page = 0; page < pages; page++) g(s, head, page, p.causal ? pages - page : pages);
+        for (int64_t page = 0; page < pages; page++)
+          g(s, head, page, 1 + (p.end_seer(page * PAGE, length) - p.first_seer(page * PAGE)) / PAGE);
     }
   };
   Shares shares = {0, run.threads, 0};
@@ -97,7 +109,7 @@ struct Packed {
   }
 };
 
-// [o [T, Hq, D], lse [T, Hq]], [q [T, Hq, D], k, v [T, Hkv, D], segments]; ints: Hq, Hkv, D, causal; floats: scale
+// [o [T, Hq, D], lse [T, Hq]], [q [T, Hq, D], k, v [T, Hkv, D], segments]; ints: Hq, Hkv, D, causal, window; floats: scale
 static void attention(const Run& run, const Node& node, int thread) {
   Step p = Step::make(node);
   float *o = data(node, 0), *lse = data(node, 1);
@@ -110,8 +122,8 @@ static void attention(const Run& run, const Node& node, int thread) {
     int64_t length = p.segments[s * 4 + 1], left = length * p.group - row;
     b.n = (int)(left < BLOCK_ROWS ? left : BLOCK_ROWS);
     for (int r = 0; r < b.n; r++) {
-      b.first[r] = 0;
-      b.end[r] = (int32_t)(p.causal ? (row + r) / p.group + 1 : length);
+      b.first[r] = (int32_t)p.first((row + r) / p.group);
+      b.end[r] = (int32_t)p.end((row + r) / p.group, length);
       copy(b.q + r * p.D, q + p.query(s, head, row + r) * p.D, p.D);
     }
     Packed pages = {p, b, data(node, 3), data(node, 4), s, head};
@@ -134,7 +146,7 @@ struct Backward {
   float *p, *ds;         // [n, 64]
   float *x, *y;          // [64, Dp] twice: k by rows and dq, or dk and dv
   float lse[BLOCK_ROWS], delta[BLOCK_ROWS];
-  int64_t end[BLOCK_ROWS];
+  int64_t first[BLOCK_ROWS], end[BLOCK_ROWS];
 };
 
 PITH_INLINE void backward_layout(Backward& b, float* at, int64_t Dp) {
@@ -159,7 +171,8 @@ PITH_INLINE void backward_rows(Backward& b, const Step& p, const Node& node, int
       delta = fma(load(b.dout + r * p.Dp + d), load_upto(o + at * p.D + d, p.D - d), delta);
     b.delta[r] = sum(delta);
     b.lse[r] = lse[at];
-    b.end[r] = p.causal ? (row + r) / p.group + 1 : length;
+    b.first[r] = p.first((row + r) / p.group);
+    b.end[r] = p.end((row + r) / p.group, length);
   }
 }
 
@@ -170,11 +183,11 @@ PITH_INLINE void backward_weights(Backward& b, const Step& p, int64_t page) {
   V scale = splat(p.scale);
   for (int r = 0; r < b.n; r++) {
     V lse = splat(b.lse[r]), delta = splat(b.delta[r]);
-    int64_t seen = b.end[r] - page * PAGE;
-    I end = splat_int((int32_t)(seen > PAGE ? PAGE : seen));
+    int64_t seen = b.end[r] - page * PAGE, from = b.first[r] - page * PAGE;
+    I end = splat_int((int32_t)(seen > PAGE ? PAGE : seen)), first = splat_int((int32_t)(from > 0 ? from : 0));
     for (int t = 0; t < PAGE; t += 16) {
       float *w = b.p + r * PAGE + t, *ds = b.ds + r * PAGE + t;
-      I visible = lanes() + splat_int(t) < end;
+      I at = lanes() + splat_int(t), visible = (at >= first) & (at < end);
       V e = exp(load(w) * scale - lse);
       store(w, select(visible, e, zero()));
       store(ds, select(visible, scale * e * (load(ds) - delta), zero()));
@@ -198,7 +211,7 @@ static void attention_grad(const Run& run, const Node& node, int thread) {
   each_row_block(run, p, thread, [&](int64_t s, int64_t head, int64_t row) {
     backward_rows(b, p, node, s, head, row);
     clear(b.y, b.n * p.Dp);
-    for (int64_t page = 0; page * PAGE < b.end[b.n - 1]; page++) {
+    for (int64_t page = b.first[0] / PAGE; page * PAGE < b.end[b.n - 1]; page++) {
       pack_tiles(b.kt, p, k, s, head, page);
       pack_tiles(b.vt, p, v, s, head, page);
       pack_rows_of(b.x, p, k, s, head, page);
@@ -210,12 +223,13 @@ static void attention_grad(const Run& run, const Node& node, int thread) {
 
   // dk = Σ ds q and dv = Σ p do, rows ascending: token by token, in it the q heads of the group
   each_page(run, p, thread, [&](int64_t s, int64_t head, int64_t page) {
-    int64_t length = p.segments[s * 4 + 1], rows = length * p.group, left = length - page * PAGE;
+    int64_t length = p.segments[s * 4 + 1], left = length - page * PAGE;
+    int64_t final = (left < PAGE ? length : page * PAGE + PAGE) - 1, rows = p.end_seer(final, length) * p.group;
     pack_tiles(b.kt, p, k, s, head, page);
     pack_tiles(b.vt, p, v, s, head, page);
     clear(b.x, PAGE * p.Dp);
     clear(b.y, PAGE * p.Dp);
-    int64_t row = p.causal ? page * PAGE * p.group / BLOCK_ROWS * BLOCK_ROWS : 0;
+    int64_t row = p.first_seer(page * PAGE) * p.group / BLOCK_ROWS * BLOCK_ROWS;
     for (; row < rows; row += BLOCK_ROWS) {
       backward_rows(b, p, node, s, head, row);
       backward_weights(b, p, page);

@@ -58,7 +58,7 @@ export function selfAttention(m: Module, path: string, i: number, h: Tensor, bat
     kv_write(kr, v, kv, batch.segments, pages, attrs);
     o = attention_paged(qr, kv, batch.segments, pages, attrs);
   } else {
-    [o] = attention(qr, kr, v, batch.segments, { causal: true, scale });
+    [o] = attention(qr, kr, v, batch.segments, { causal: true, window, scale });
   }
   return m.linear(`${path}.o_proj`, reshape(o, ["T", num_attention_heads * head_dim]));
 }

@@ -149,26 +149,34 @@ export const CASES: readonly Case[] = [
       row(
         "attention",
         [x("T", 6, D), x("T", 2, D), x("T", 2, D), segments],
-        { causal, scale: D ** -0.5 },
-        `${causal ? "causal" : "full"} head_dim ${D}`,
+        { causal, window: D === 8 ? 0 : 3, scale: D ** -0.5 },
+        `${causal ? "causal" : "full"} head_dim ${D}${D === 8 ? "" : " window 3"}`,
         false,
       ),
     ),
   ),
-  row(
-    "attention_grad",
+  ...(
     [
-      x("T", 6, 16),
-      x("T", 2, 16),
-      x("T", 2, 16),
-      x("T", 6, 16),
-      { ...positive("T", 6), values: () => 3 },
-      x("T", 6, 16),
-      segments,
-    ],
-    { causal: true, scale: 0.25 },
-    "",
-    false,
+      [true, 0],
+      [true, 3],
+      [false, 2],
+    ] as const
+  ).map(([causal, window]) =>
+    row(
+      "attention_grad",
+      [
+        x("T", 6, 16),
+        x("T", 2, 16),
+        x("T", 2, 16),
+        x("T", 6, 16),
+        { ...positive("T", 6), values: () => 3 },
+        x("T", 6, 16),
+        segments,
+      ],
+      { causal, window, scale: 0.25 },
+      `${causal ? "causal" : "full"} window ${window}`,
+      false,
+    ),
   ),
   ...(["f16", "f32"] as const).flatMap((type) =>
     [8, 64].flatMap((D) => [

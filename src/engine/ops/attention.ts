@@ -9,6 +9,8 @@ import { dims, f32, rank, same } from "./common.ts";
 
 export interface AttentionAttrs {
   readonly causal: boolean;
+  /** Positions a token sees, its own included; 0: all. Without `causal`, as far to the other side too. */
+  readonly window: number;
   /** Factor of q·k, usually head_dim^(-1/2). */
   readonly scale: number;
 }
@@ -30,29 +32,32 @@ function heads(q: Tensor, k: Tensor, op: string): [number, number, number] {
   return [Hq as number, Hkv as number, D as number];
 }
 
-function encode({ causal, scale }: AttentionAttrs, inputs: readonly Tensor[]) {
+function encode({ causal, window, scale }: AttentionAttrs, inputs: readonly Tensor[]) {
   const [Hq, Hkv, D] = heads(inputs[0]!, inputs[1]!, "attention");
-  return { ints: [Hq, Hkv, D, causal ? 1 : 0], floats: [scale] };
+  return { ints: [Hq, Hkv, D, causal ? 1 : 0, window], floats: [scale] };
 }
 
 /** Calls `visit` for every (token, q head) with the range of tokens it sees. */
 function rows(
   q: Value,
   segments: Value,
-  causal: boolean,
+  { causal, window }: AttentionAttrs,
   visit: (t: number, h: number, first: number, end: number) => void,
 ): void {
   const Hq = q.shape[1]!;
   for (let s = 0; s < segments.shape[0]!; s++) {
     const [start, length] = [segments.data[s * 4]!, segments.data[s * 4 + 1]!];
-    for (let i = 0; i < length; i++)
-      for (let h = 0; h < Hq; h++) visit(start + i, h, start, causal ? start + i + 1 : start + length);
+    for (let i = 0; i < length; i++) {
+      const first = window > 0 ? Math.max(0, i + 1 - window) : 0;
+      const end = causal ? i + 1 : window > 0 ? Math.min(length, i + window) : length;
+      for (let h = 0; h < Hq; h++) visit(start + i, h, start + first, start + end);
+    }
   }
 }
 
 /**
  * o[t, h] = Σ_u softmax_u(scale · q[t, h] · k[u, h']) v[u, h'], h' = ⌊h · Hkv / Hq⌋, over the u of t's segment
- * (up to t when causal). lse[t, h] = log Σ_u e^(scale · q·k), kept for the gradient.
+ * (up to t when causal, and nearer than the window when there is one). lse[t, h] = log Σ_u e^(scale · q·k), kept for the gradient.
  * q [T, Hq, D], k, v [T, Hkv, D], segments [S, 4] -> o [T, Hq, D], lse [T, Hq].
  */
 export const attention: CoreOp<AttentionAttrs> = {
@@ -64,12 +69,13 @@ export const attention: CoreOp<AttentionAttrs> = {
     return [{ shape: q!.shape }, { shape: [q!.shape[0]!, Hq] }];
   },
   encode,
-  reference: ([q, k, v, segments], [o, lse], { causal, scale }) => {
+  reference: ([q, k, v, segments], [o, lse], attrs) => {
     const [, Hq, D] = q!.shape as [number, number, number];
     const Hkv = k!.shape[1]!;
+    const { scale } = attrs;
     o!.data.fill(0);
     lse!.data.fill(0);
-    rows(q!, segments!, causal, (t, h, first, end) => {
+    rows(q!, segments!, attrs, (t, h, first, end) => {
       const hk = Math.floor((h * Hkv) / Hq);
       const scores: number[] = [];
       for (let u = first; u < end; u++)
@@ -104,11 +110,12 @@ export const attention_grad: CoreOp<AttentionAttrs> = {
     return [{ shape: q!.shape }, { shape: k!.shape }, { shape: v!.shape }];
   },
   encode,
-  reference: ([q, k, v, o, lse, dO, segments], [dq, dk, dv], { causal, scale }) => {
+  reference: ([q, k, v, o, lse, dO, segments], [dq, dk, dv], attrs) => {
     const [, Hq, D] = q!.shape as [number, number, number];
     const Hkv = k!.shape[1]!;
+    const { scale } = attrs;
     for (const out of [dq!, dk!, dv!]) out.data.fill(0);
-    rows(q!, segments!, causal, (t, h, first, end) => {
+    rows(q!, segments!, attrs, (t, h, first, end) => {
       const hk = Math.floor((h * Hkv) / Hq);
       const at = (t * Hq + h) * D;
       const delta = dot(dO!, at, o!, at, D);
