@@ -1,12 +1,15 @@
 // What a model is, from Hugging Face's config.json and generation_config.json. Both are untrusted: every number
 // has a range. GGUF metadata gives the same record (gguf-config.ts).
 
+import type { Definition } from "./definition.ts";
 import { type Fields, parseFields } from "./fields.ts";
-import { type Rope, readRope } from "./rope.ts";
+import type { LayerType } from "./layers.ts";
+import { definitionOf } from "./registry.ts";
+import { type Rope, readRope, ropeToJson } from "./rope.ts";
 
 /** The shape of a decoder, under Hugging Face's names. */
 export interface Config {
-  /** Key of the registry: "llama", "qwen2". */
+  /** Key of the registry: "llama", "qwen2", ... */
   readonly model_type: string;
   readonly hidden_size: number;
   readonly intermediate_size: number;
@@ -27,6 +30,14 @@ export interface Config {
   /** Llama: gate, up and down may have a bias. */
   readonly mlp_bias: boolean;
   readonly rope: Rope;
+  /** Which layers see a window only; absent: none. */
+  readonly layer_types?: readonly LayerType[];
+  /** Positions that a token of a sliding layer sees, its own included. */
+  readonly sliding_window?: number;
+  /** How sliding layers rotate, where they do it their own way. */
+  readonly rope_local?: Rope;
+  /** For each layer 1, or 0 where positions are not rotated (so in SmolLM3's config.json); absent: all rotate. */
+  readonly no_rope_layers?: readonly number[];
   readonly bos_token_id?: number;
   readonly eos_token_id: readonly number[];
   readonly pad_token_id?: number;
@@ -66,9 +77,11 @@ export const LIMITS = {
 export function parseConfig(file: string, text: string): Config {
   const fields = parseFields(file, text);
   const model_type = fields.string("model_type");
-  refuseWhatIsNotImplemented(fields, model_type);
+  const definition = definitionOf(model_type, file);
+  refuseWhatIsNotImplemented(fields, definition);
   const hidden_size = fields.integer("hidden_size", LIMITS.hidden_size);
   const num_attention_heads = fields.integer("num_attention_heads", LIMITS.num_attention_heads);
+  const head_dim = headDim(fields, hidden_size, num_attention_heads);
   const config: Config = {
     model_type,
     hidden_size,
@@ -80,18 +93,30 @@ export function parseConfig(file: string, text: string): Config {
       LIMITS.num_attention_heads,
       num_attention_heads,
     ),
-    head_dim: headDim(fields, hidden_size, num_attention_heads),
+    head_dim,
     vocab_size: fields.integer("vocab_size", LIMITS.vocab_size),
     max_position_embeddings: fields.integer("max_position_embeddings", LIMITS.max_position_embeddings, 2048),
     rms_norm_eps: fields.number("rms_norm_eps", LIMITS.rms_norm_eps, 1e-6),
     tie_word_embeddings: fields.boolean("tie_word_embeddings", false),
-    attention_bias: model_type === "qwen2" || fields.boolean("attention_bias", false),
-    mlp_bias: model_type !== "qwen2" && fields.boolean("mlp_bias", false),
-    rope: readRope(fields),
+    attention_bias: fields.boolean("attention_bias", false),
+    mlp_bias: fields.boolean("mlp_bias", false),
+    ...readRopes(fields, head_dim),
     ...specialTokens(fields),
   };
   checkHeads(fields, config, "num_key_value_heads", "head_dim");
-  return config;
+  return { ...config, ...definition.readConfig?.(fields, config) };
+}
+
+/** One rope for all layers, or, as transformers 5 writes it, one for each type of layer. */
+function readRopes(fields: Fields, head_dim: number): Pick<Config, "rope" | "rope_local"> {
+  const parameters = fields.object("rope_parameters");
+  const full = parameters?.object("full_attention");
+  const local = parameters?.object("sliding_attention");
+  if (!full) return { rope: readRope(fields, head_dim) };
+  return {
+    rope: readRope(fields, head_dim, full),
+    ...(local && { rope_local: readRope(fields, head_dim, local) }),
+  };
 }
 
 /** @throws {RangeError} when the heads do not fit together. The last arguments are the fields' names in the file. */
@@ -117,19 +142,24 @@ function headDim(fields: Fields, hidden_size: number, heads: number): number {
 }
 
 /** A field that changes the arithmetic in a way that is not implemented must not be passed over. */
-function refuseWhatIsNotImplemented(fields: Fields, model_type: string): void {
-  const act = fields.string("hidden_act", "silu");
-  if (act !== "silu") fields.fail("hidden_act", act, `"silu"`);
-  const partial = fields.number("partial_rotary_factor", { min: 0, max: 1 }, 1);
-  if (partial !== 1) fields.fail("partial_rotary_factor", partial, "1: partial rotation is not implemented");
+function refuseWhatIsNotImplemented(fields: Fields, definition: Definition): void {
+  const { hidden_act = ["silu"] } = definition;
+  const act = fields.string("hidden_act", hidden_act[0]);
+  if (!hidden_act.includes(act))
+    fields.fail("hidden_act", act, hidden_act.map((name) => JSON.stringify(name)).join(" or "));
+  if (!definition.partial_rotary) {
+    for (const own of [fields, fields.object("rope_parameters")]) {
+      const partial = own?.number("partial_rotary_factor", { min: 0, max: 1 }, 1) ?? 1;
+      if (partial !== 1) own!.fail("partial_rotary_factor", partial, "1: this type rotates whole heads");
+    }
+  }
   if (fields.has("quantization_config"))
     fields.fail(
       "quantization_config",
       fields.value("quantization_config"),
       "none: a folder with f32, f16 or bf16 weights",
     );
-  if (model_type === "qwen2" && fields.boolean("use_sliding_window", false))
-    fields.fail("use_sliding_window", true, "false: a sliding window is not implemented");
+  if (definition.sliding) return;
   const layers = fields.value("layer_types");
   const other = Array.isArray(layers) ? layers.find((type) => type !== "full_attention") : undefined;
   if (other !== undefined) fields.fail("layer_types", other, `"full_attention" for every layer`);
@@ -173,21 +203,16 @@ export function configToJson(
   architecture: string,
   dtype: "float32" | "float16" | "bfloat16",
 ): object {
-  const { rope, eos_token_id, attention_bias, mlp_bias, ...plain } = config;
-  const { scaling, rope_theta } = rope;
+  const { rope, rope_local, eos_token_id, ...plain } = config;
   const eos = eos_token_id.length === 1 ? eos_token_id[0] : eos_token_id;
-  if (scaling?.rope_type === "factors")
-    throw new TypeError(
-      "Cannot write config.json: the rope factors are none that llama3 scaling gives, which is all it can state",
-    );
+  const { writeConfig } = definitionOf(config.model_type, "config.json");
   return {
     architectures: [architecture],
     ...plain,
     hidden_act: "silu",
-    ...(config.model_type !== "qwen2" && { attention_bias, mlp_bias }),
     ...(eos_token_id.length > 0 && { eos_token_id: eos }),
-    rope_theta,
-    ...(scaling && { rope_scaling: scaling }),
+    ...ropeToJson(rope, config.head_dim),
     torch_dtype: dtype,
+    ...writeConfig?.(config),
   };
 }

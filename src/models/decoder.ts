@@ -5,6 +5,7 @@ import { attention, attention_paged, kv_write, reshape, rope, swiglu } from "../
 import type { Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
 import type { Batch, Module } from "./definition.ts";
+import { layerWindow } from "./layers.ts";
 
 type Shapes = Map<string, readonly number[]>;
 
@@ -47,14 +48,16 @@ export function selfAttention(m: Module, path: string, i: number, h: Tensor, bat
   const q = heads("q_proj", num_attention_heads); // [T, Hq, D]
   const k = heads("k_proj", num_key_value_heads); // [T, Hkv, D]
   const v = heads("v_proj", num_key_value_heads); // [T, Hkv, D]
-  const qr = rope(q, batch.positions, batch.rope_table);
-  const kr = rope(k, batch.positions, batch.rope_table);
+  const table = batch.rope_table(i);
+  const qr = table ? rope(q, batch.positions, table) : q;
+  const kr = table ? rope(k, batch.positions, table) : k;
   const scale = 1 / Math.sqrt(head_dim);
+  const window = layerWindow(m.config, i);
   let o: Tensor; // [T, Hq, D]
   if (batch.cache) {
     const { kv, pages } = batch.cache;
     const layers = num_hidden_layers;
-    const attrs = { layer: i, layers, num_attention_heads, num_key_value_heads, head_dim, window: 0, scale };
+    const attrs = { layer: i, layers, num_attention_heads, num_key_value_heads, head_dim, window, scale };
     kv_write(kr, v, kv, batch.segments, pages, attrs);
     o = attention_paged(qr, kv, batch.segments, pages, attrs);
   } else {

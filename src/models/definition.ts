@@ -3,7 +3,9 @@
 
 import { add, matmul_nt } from "../engine/nn.ts";
 import type { Recorder, Tensor } from "../engine/tensor.ts";
+import type { GgufFile, GgufValue } from "../formats/index.ts";
 import type { Config } from "./config.ts";
+import type { Fields } from "./fields.ts";
 
 /** The inputs of a step. T tokens of all sequences end to end, S segments, R rows whose logits are wanted. */
 export interface Batch {
@@ -15,8 +17,8 @@ export interface Batch {
   readonly segments: Tensor;
   /** i32 [R]: rows of the step */
   readonly rows: Tensor;
-  /** f32 [ctx, head_dim]: see `ropeTable` */
-  readonly rope_table: Tensor;
+  /** f32 [ctx, components rotated] of layer i, see `ropeTable`; undefined where the layer does not rotate */
+  readonly rope_table: (i: number) => Tensor | undefined;
   /** Generation: the pool of KV pages, and i32 [S, P] their numbers. Absent: attention within the step. */
   readonly cache?: { readonly kv: Tensor; readonly pages: Tensor };
 }
@@ -30,12 +32,44 @@ export interface Module {
   linear(path: string, x: Tensor): Tensor;
 }
 
+/** How a model type stands in GGUF files. */
+export interface GgufForm {
+  /** `general.architecture`. */
+  readonly architecture: string;
+  /** Stems of Hugging Face's tensor names, `*` for the layer -> GGUF's. `.weight` and `.bias` stay. */
+  readonly names: Readonly<Record<string, string>>;
+  /** Rows of q and k lie with the halves of each head interleaved. */
+  readonly interleaved?: boolean;
+  /**
+   * What this type's metadata has beyond the common keys. `fields` are named without the architecture.
+   * @throws {TypeError | RangeError} naming the key, the value found and the value wanted.
+   */
+  readConfig?(fields: Fields, common: Config, file: GgufFile): Partial<Config>;
+  /** The same, for writing: keys without the architecture. */
+  writeConfig?(config: Config): Iterable<readonly [string, GgufValue]>;
+}
+
 /** A model type: its parameters under Hugging Face's names, and its forward pass in three parts. */
 export interface Definition {
   /** As in config.json. */
   readonly model_type: string;
   /** The class that transformers opens it with. */
   readonly architecture: string;
+  /** How GGUF writes it. */
+  readonly gguf: GgufForm;
+  /** Values of config.json's `hidden_act` that its blocks compute; the first is the default. Absent: silu alone. */
+  readonly hidden_act?: readonly string[];
+  /** `partial_rotary_factor` may be less than 1. */
+  readonly partial_rotary?: boolean;
+  /** Layers may see a window only: `readConfig` gives `layer_types`. */
+  readonly sliding?: boolean;
+  /**
+   * Fields of config.json that this type has beyond the common ones, which are read already, or reads in another way.
+   * @throws {TypeError | RangeError} naming the field, the value found and the value wanted.
+   */
+  readConfig?(fields: Fields, common: Config): Partial<Config>;
+  /** The same, for writing: what replaces or follows the common ones. `undefined` leaves a field out. */
+  writeConfig?(config: Config): Record<string, unknown>;
   /** Name -> shape of every parameter, in the order of use. */
   params(config: Config): Map<string, readonly number[]>;
   /** tokens -> x [T, hidden_size] */

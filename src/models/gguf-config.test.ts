@@ -57,11 +57,16 @@ describe("configFromGguf", () => {
     const config = parse({ ...LLAMA, head_dim: 64, rope_theta: 500000, rope_scaling: scaling });
     const factors = Array.from(ropeFactors(config.rope, 64), Math.fround);
     const gguf = file(configToGguf(config, "m"));
-    expect(configFromGguf(gguf, factors)).toEqual(config);
+    expect(configFromGguf(gguf, { "rope_freqs.weight": factors })).toEqual(config);
     const odd = factors.map((_, i) => 1 + i / 8);
-    expect(configFromGguf(gguf, odd).rope.scaling).toEqual({ rope_type: "factors", factors: odd });
-    expect(() => configFromGguf(gguf, [1, 2])).toThrow('tensor "rope_freqs.weight" has 2 values, wanted 32');
-    expect(() => configFromGguf(gguf, factors.with(3, Number.NaN))).toThrow(
+    expect(configFromGguf(gguf, { "rope_freqs.weight": odd }).rope.scaling).toEqual({
+      rope_type: "factors",
+      factors: odd,
+    });
+    expect(() => configFromGguf(gguf, { "rope_freqs.weight": [1, 2] })).toThrow(
+      'tensor "rope_freqs.weight" has 2 values, wanted 32',
+    );
+    expect(() => configFromGguf(gguf, { "rope_freqs.weight": factors.with(3, Number.NaN) })).toThrow(
       '"rope_freqs.weight" holds NaN at 3',
     );
   });
@@ -73,7 +78,7 @@ describe("configFromGguf", () => {
     expect(rope()).toEqual({ rope_type: "linear", factor: 2 });
     metadata.set("llama.rope.scaling.factor", { type: "float32", value: 4 });
     expect(rope()).toEqual({ rope_type: "linear", factor: 4 });
-    expect(() => configFromGguf(file(metadata), Array(8).fill(2))).toThrow(
+    expect(() => configFromGguf(file(metadata), { "rope_freqs.weight": Array(8).fill(2) })).toThrow(
       "llama.rope.scaling.factor is 4, wanted 1 where",
     );
     metadata.set("llama.rope.scaling.type", { type: "string", value: "none" });

@@ -1,10 +1,11 @@
-// A model's config as GGUF metadata, both ways. Keys are `<architecture>.<name>`; the architectures that GGUF calls
-// "llama" and "qwen2" are the model types of the same names.
+// A model's config as GGUF metadata, both ways. Keys are `<architecture>.<name>`; what one model type has beyond the
+// others is in its definition.
 
 import type { GgufFile, GgufValue } from "../formats/index.ts";
 import { type Config, checkHeads, LIMITS } from "./config.ts";
 import { Fields, show } from "./fields.ts";
-import { llama3Of, type Rope } from "./rope.ts";
+import { definitionOf, definitionOfGguf } from "./registry.ts";
+import { llama3Of, type Rope, yarnAttention } from "./rope.ts";
 
 /** The metadata of a GGUF file as fields. A per-layer list whose values are all equal counts as that value. */
 export function ggufFields(file: Pick<GgufFile, "name" | "metadata">, prefix = ""): Fields {
@@ -27,13 +28,22 @@ function shortest(x: number): number {
   return x;
 }
 
+/** Tensors of divisors of frequencies: llama3's and others', and longrope's two. */
+export const ROPE_TENSORS = [
+  "rope_freqs.weight",
+  "rope_factors_short.weight",
+  "rope_factors_long.weight",
+] as const;
+/** Values of those tensors that a file has. */
+export type RopeTensors = Partial<Record<(typeof ROPE_TENSORS)[number], readonly number[]>>;
+
 /**
  * The config that a GGUF file states.
- * @param ropeFactors values of `rope_freqs.weight`, where the file has that tensor
  * @throws {TypeError | RangeError} naming the key, the value found and the value wanted.
  */
-export function configFromGguf(file: GgufFile, ropeFactors?: readonly number[]): Config {
+export function configFromGguf(file: GgufFile, ropeTensors: RopeTensors = {}): Config {
   const architecture = ggufFields(file).string("general.architecture");
+  const { model_type, gguf, partial_rotary } = definitionOfGguf(architecture, file.name);
   const fields = ggufFields(file, `${architecture}.`);
   const has = (tensor: string) => file.tensors.has(tensor);
   const hidden_size = fields.integer("embedding_length", LIMITS.hidden_size);
@@ -41,15 +51,18 @@ export function configFromGguf(file: GgufFile, ropeFactors?: readonly number[]):
   if (!fields.has("attention.key_length") && hidden_size % heads !== 0)
     fields.fail("embedding_length", hidden_size, `a multiple of attention.head_count ${heads}`);
   const head_dim = fields.integer("attention.key_length", LIMITS.head_dim, hidden_size / heads);
-  for (const same of ["attention.value_length", "rope.dimension_count"]) {
-    const found = fields.integer(same, LIMITS.head_dim, head_dim);
-    if (found !== head_dim) fields.fail(same, found, `${head_dim}, as attention.key_length`);
-  }
+  const rotary_dim = fields.integer("rope.dimension_count", LIMITS.head_dim, head_dim);
+  const partial = partial_rotary && rotary_dim < head_dim && rotary_dim % 2 === 0;
+  if (rotary_dim !== head_dim && !partial)
+    fields.fail("rope.dimension_count", rotary_dim, `${head_dim}, as attention.key_length`);
+  const value_length = fields.integer("attention.value_length", LIMITS.head_dim, head_dim);
+  if (value_length !== head_dim)
+    fields.fail("attention.value_length", value_length, `${head_dim}, as attention.key_length`);
   if (fields.integer("expert_count", { min: 0, max: 2 ** 20 }, 0) > 0)
     fields.fail("expert_count", fields.value("expert_count"), "0: a mixture of experts is not implemented");
   const embedding = file.tensors.get("token_embd.weight");
   const config: Config = {
-    model_type: architecture,
+    model_type,
     hidden_size,
     intermediate_size: fields.integer("feed_forward_length", LIMITS.intermediate_size),
     num_hidden_layers: fields.integer("block_count", LIMITS.num_hidden_layers),
@@ -60,42 +73,94 @@ export function configFromGguf(file: GgufFile, ropeFactors?: readonly number[]):
     max_position_embeddings: fields.integer("context_length", LIMITS.max_position_embeddings),
     rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon", LIMITS.rms_norm_eps),
     tie_word_embeddings: !has("output.weight"),
-    attention_bias: architecture === "qwen2" || has("blk.0.attn_q.bias"),
+    attention_bias: has("blk.0.attn_q.bias"),
     mlp_bias: has("blk.0.ffn_gate.bias"),
-    rope: ropeFromGguf(fields, head_dim, ropeFactors),
+    rope: {
+      rope_theta: fields.number("rope.freq_base", { min: 1e-3, max: 1e15 }, 10000),
+      ...(partial && { rotary_dim }),
+      ...scalingFromGguf(fields, rotary_dim, ropeTensors),
+    },
     ...specialTokens(file),
   };
   checkHeads(fields, config, "attention.head_count_kv", "attention.key_length");
-  return config;
+  return { ...config, ...gguf.readConfig?.(fields, config, file) };
 }
 
 /** Divisors of frequencies. */
 const FACTOR = { min: 1e-3, max: 1e6 };
 
-function ropeFromGguf(fields: Fields, head_dim: number, factors: readonly number[] | undefined): Rope {
-  const rope_theta = fields.number("rope.freq_base", { min: 1e-3, max: 1e15 }, 10000);
+function scalingFromGguf(fields: Fields, rotary_dim: number, tensors: RopeTensors): Pick<Rope, "scaling"> {
+  for (const name of ROPE_TENSORS) checkFactors(fields.file, name, tensors[name], rotary_dim / 2);
+  const factors = tensors["rope_freqs.weight"];
+  const short_factor = tensors["rope_factors_short.weight"];
+  const long_factor = tensors["rope_factors_long.weight"];
+  const length = () =>
+    fields.integer(
+      "rope.scaling.original_context_length",
+      LIMITS.max_position_embeddings,
+      fields.integer("context_length", LIMITS.max_position_embeddings),
+    );
+  const attention_factor = () => fields.number("rope.scaling.attn_factor", FACTOR, 1);
+  // The tensors make it longrope, whatever the type says: llama.cpp writes none for Phi.
+  if (short_factor && long_factor)
+    return {
+      scaling: {
+        rope_type: "longrope",
+        short_factor,
+        long_factor,
+        original_max_position_embeddings: length(),
+        attention_factor: attention_factor(),
+      },
+    };
   // llama.cpp takes a factor without a type for a linear one, and knows it by an older key too.
   const type = fields.string("rope.scaling.type", "linear");
-  if (type !== "none" && type !== "linear")
-    fields.fail("rope.scaling.type", type, `"none" or "linear": others are not implemented`);
   const key = fields.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+  if (type === "yarn") {
+    const factor = fields.number(key, FACTOR);
+    return {
+      scaling: {
+        rope_type: "yarn",
+        factor,
+        original_max_position_embeddings: length(),
+        beta_fast: fields.number("rope.scaling.yarn_beta_fast", FACTOR, 32),
+        beta_slow: fields.number("rope.scaling.yarn_beta_slow", FACTOR, 1),
+        attention_factor: attention_factor() * yarnAttention(factor),
+      },
+    };
+  }
+  if (type !== "none" && type !== "linear")
+    fields.fail(
+      "rope.scaling.type",
+      type,
+      `"none", "linear", "yarn", or "longrope" with tensors ${ROPE_TENSORS[1]} and ${ROPE_TENSORS[2]}`,
+    );
   const factor = type === "linear" ? fields.number(key, { min: 0, max: FACTOR.max }, 0) : 0;
   if (factor !== 0 && factor !== 1) {
     if (factors) fields.fail(key, factor, '1 where tensor "rope_freqs.weight" is there');
-    return { rope_theta, scaling: { rope_type: "linear", factor } };
+    return { scaling: { rope_type: "linear", factor } };
   }
-  if (!factors) return { rope_theta };
-  if (factors.length !== head_dim / 2)
+  if (!factors) return {};
+  // The same numbers either way; as llama3 they can be written to a config.json.
+  const rope_theta = fields.number("rope.freq_base", { min: 1e-3, max: 1e15 }, 10000);
+  return { scaling: llama3Of(rope_theta, factors) ?? { rope_type: "factors", factors } };
+}
+
+function checkFactors(
+  file: string,
+  name: string,
+  factors: readonly number[] | undefined,
+  count: number,
+): void {
+  if (!factors) return;
+  if (factors.length !== count)
     throw new RangeError(
-      `Cannot read ${JSON.stringify(fields.file)}: tensor "rope_freqs.weight" has ${factors.length} values, wanted ${head_dim / 2}`,
+      `Cannot read ${JSON.stringify(file)}: tensor "${name}" has ${factors.length} values, wanted ${count}`,
     );
   const bad = factors.findIndex((x) => !(x >= FACTOR.min && x <= FACTOR.max));
   if (bad >= 0)
     throw new RangeError(
-      `Cannot read ${JSON.stringify(fields.file)}: tensor "rope_freqs.weight" holds ${show(factors[bad])} at ${bad}, wanted ${FACTOR.min} to ${FACTOR.max}`,
+      `Cannot read ${JSON.stringify(file)}: tensor "${name}" holds ${show(factors[bad])} at ${bad}, wanted ${FACTOR.min} to ${FACTOR.max}`,
     );
-  // The same numbers either way; as llama3 they can be written to a config.json.
-  return { rope_theta, scaling: llama3Of(rope_theta, factors) ?? { rope_type: "factors", factors } };
 }
 
 function specialTokens(file: GgufFile) {
@@ -119,7 +184,8 @@ const text = (value: string): GgufValue => ({ type: "string", value });
 
 /** Metadata that states `config`, for writing; without the tokenizer's and without `general.file_type`. */
 export function configToGguf(config: Config, name: string): Map<string, GgufValue> {
-  const a = config.model_type;
+  const { gguf } = definitionOf(config.model_type, name);
+  const a = gguf.architecture;
   const { rope } = config;
   const entries: [string, GgufValue][] = [
     ["general.architecture", text(a)],
@@ -134,14 +200,36 @@ export function configToGguf(config: Config, name: string): Map<string, GgufValu
     [`${a}.attention.key_length`, u32(config.head_dim)],
     [`${a}.attention.value_length`, u32(config.head_dim)],
     [`${a}.attention.layer_norm_rms_epsilon`, f32(config.rms_norm_eps)],
-    [`${a}.rope.dimension_count`, u32(config.head_dim)],
+    [`${a}.rope.dimension_count`, u32(rope.rotary_dim ?? config.head_dim)],
     [`${a}.rope.freq_base`, f32(rope.rope_theta)],
     [`${a}.vocab_size`, u32(config.vocab_size)],
   ];
-  if (rope.scaling?.rope_type === "linear")
-    entries.push(
-      [`${a}.rope.scaling.type`, text("linear")],
-      [`${a}.rope.scaling.factor`, f32(rope.scaling.factor)],
-    );
+  for (const [key, value] of [...scalingToGguf(rope), ...(gguf.writeConfig?.(config) ?? [])])
+    entries.push([`${a}.${key}`, value]);
   return new Map(entries);
+}
+
+function scalingToGguf({ scaling }: Rope): [string, GgufValue][] {
+  const key = (name: string, value: GgufValue): [string, GgufValue] => [`rope.scaling.${name}`, value];
+  switch (scaling?.rope_type) {
+    case "linear":
+      return [key("type", text("linear")), key("factor", f32(scaling.factor))];
+    case "yarn":
+      return [
+        key("type", text("yarn")),
+        key("factor", f32(scaling.factor)),
+        key("original_context_length", u32(scaling.original_max_position_embeddings)),
+        key("yarn_beta_fast", f32(scaling.beta_fast)),
+        key("yarn_beta_slow", f32(scaling.beta_slow)),
+        key("attn_factor", f32(scaling.attention_factor / yarnAttention(scaling.factor))),
+      ];
+    case "longrope":
+      return [
+        key("type", text("longrope")),
+        key("original_context_length", u32(scaling.original_max_position_embeddings)),
+        key("attn_factor", f32(scaling.attention_factor)),
+      ];
+    default: // llama3 and other divisors are a tensor
+      return [];
+  }
 }

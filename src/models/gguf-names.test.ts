@@ -1,5 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { fromGgufName, interleavedHeads, moveRows, sourceRow, toGgufName } from "./gguf-names.ts";
+import {
+  DECODER_NAMES,
+  fromGgufName,
+  interleavedHeads,
+  moveRows,
+  sourceRow,
+  toGgufName,
+} from "./gguf-names.ts";
+import { llama } from "./llama.ts";
+import { qwen2 } from "./qwen2.ts";
 
 const PAIRS = [
   ["model.embed_tokens.weight", "token_embd.weight"],
@@ -17,8 +26,8 @@ const PAIRS = [
 ] as const;
 
 test.each(PAIRS)("%s is %s", (hf, gguf) => {
-  expect(toGgufName(hf)).toBe(gguf);
-  expect(fromGgufName(gguf)).toBe(hf);
+  expect(toGgufName(DECODER_NAMES, hf)).toBe(gguf);
+  expect(fromGgufName(DECODER_NAMES, gguf)).toBe(hf);
 });
 
 test("other names have no counterpart", () => {
@@ -29,25 +38,23 @@ test("other names have no counterpart", () => {
     "constructor.weight",
     "output",
   ])
-    expect(fromGgufName(name)).toBeUndefined();
+    expect(fromGgufName(DECODER_NAMES, name)).toBeUndefined();
   for (const name of [
     "model.layers.0.self_attn.rotary_emb.inv_freq",
     "model.layers.0.toString.weight",
     "toString.weight",
   ])
-    expect(toGgufName(name)).toBeUndefined();
+    expect(toGgufName(DECODER_NAMES, name)).toBeUndefined();
 });
 
 describe("rows of q and k", () => {
-  const config = { model_type: "llama", num_attention_heads: 6, num_key_value_heads: 2 };
+  const config = { num_attention_heads: 6, num_key_value_heads: 2 };
 
   test("are interleaved for llama alone, biases too", () => {
-    expect(interleavedHeads(config, "model.layers.0.self_attn.q_proj.weight")).toBe(6);
-    expect(interleavedHeads(config, "model.layers.0.self_attn.k_proj.bias")).toBe(2);
-    expect(interleavedHeads(config, "model.layers.0.self_attn.v_proj.weight")).toBeUndefined();
-    expect(
-      interleavedHeads({ ...config, model_type: "qwen2" }, "model.layers.0.self_attn.q_proj.weight"),
-    ).toBeUndefined();
+    expect(interleavedHeads(llama.gguf, config, "model.layers.0.self_attn.q_proj.weight")).toBe(6);
+    expect(interleavedHeads(llama.gguf, config, "model.layers.0.self_attn.k_proj.bias")).toBe(2);
+    expect(interleavedHeads(llama.gguf, config, "model.layers.0.self_attn.v_proj.weight")).toBeUndefined();
+    expect(interleavedHeads(qwen2.gguf, config, "model.layers.0.self_attn.q_proj.weight")).toBeUndefined();
   });
 
   test("to GGUF the halves of a head alternate", () => {

@@ -1,58 +1,61 @@
-// Names of tensors: Hugging Face's <-> GGUF's, for llama and qwen2.
+// Names of tensors: Hugging Face's <-> GGUF's, by the table of a model type; and the rows that GGUF moves.
 
-/** HF prefix inside a layer -> GGUF's inside a block. Both end in `.weight` or `.bias`. */
-const BLOCK: Readonly<Record<string, string>> = {
-  input_layernorm: "attn_norm",
-  "self_attn.q_proj": "attn_q",
-  "self_attn.k_proj": "attn_k",
-  "self_attn.v_proj": "attn_v",
-  "self_attn.o_proj": "attn_output",
-  post_attention_layernorm: "ffn_norm",
-  "mlp.gate_proj": "ffn_gate",
-  "mlp.up_proj": "ffn_up",
-  "mlp.down_proj": "ffn_down",
-};
-const TOP: Readonly<Record<string, string>> = {
+import type { GgufForm } from "./definition.ts";
+
+/** Stems of what most decoders have, `*` for the layer. */
+export const DECODER_NAMES: Readonly<Record<string, string>> = {
   "model.embed_tokens": "token_embd",
+  "model.layers.*.input_layernorm": "blk.*.attn_norm",
+  "model.layers.*.self_attn.q_proj": "blk.*.attn_q",
+  "model.layers.*.self_attn.k_proj": "blk.*.attn_k",
+  "model.layers.*.self_attn.v_proj": "blk.*.attn_v",
+  "model.layers.*.self_attn.o_proj": "blk.*.attn_output",
+  "model.layers.*.post_attention_layernorm": "blk.*.ffn_norm",
+  "model.layers.*.mlp.gate_proj": "blk.*.ffn_gate",
+  "model.layers.*.mlp.up_proj": "blk.*.ffn_up",
+  "model.layers.*.mlp.down_proj": "blk.*.ffn_down",
   "model.norm": "output_norm",
   lm_head: "output",
 };
 
-const invert = (table: Readonly<Record<string, string>>) =>
-  new Map(Object.entries(table).map(([hf, gguf]) => [gguf, hf]));
-const FROM_TOP = invert(TOP);
-const FROM_BLOCK = invert(BLOCK);
+type Names = Readonly<Record<string, string>>;
+const inverted = new WeakMap<Names, Names>();
 
 /** GGUF's name of a tensor, or undefined for one it has no name for. */
-export function toGgufName(name: string): string | undefined {
-  const [, stem = "", end] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
-  const top = Object.hasOwn(TOP, stem) ? TOP[stem] : undefined;
-  if (top) return `${top}.${end}`;
-  const [, layer, part = ""] = /^model\.layers\.(\d+)\.(.*)$/.exec(stem) ?? [];
-  const block = Object.hasOwn(BLOCK, part) ? BLOCK[part] : undefined;
-  return block && `blk.${layer}.${block}.${end}`;
+export function toGgufName(names: Names, name: string): string | undefined {
+  return translate(names, name);
 }
 
 /** Hugging Face's name of a GGUF tensor, or undefined for one it has no name for (`rope_freqs.weight`). */
-export function fromGgufName(name: string): string | undefined {
+export function fromGgufName(names: Names, name: string): string | undefined {
+  let back = inverted.get(names);
+  if (!back) {
+    back = Object.fromEntries(Object.entries(names).map(([hf, gguf]) => [gguf, hf]));
+    inverted.set(names, back);
+  }
+  return translate(back, name);
+}
+
+function translate(names: Names, name: string): string | undefined {
   const [, stem = "", end] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
-  const top = FROM_TOP.get(stem);
-  if (top) return `${top}.${end}`;
-  const [, layer, part = ""] = /^blk\.(\d+)\.(.*)$/.exec(stem) ?? [];
-  const inner = FROM_BLOCK.get(part);
-  return inner && `model.layers.${layer}.${inner}.${end}`;
+  const layer = /\.(\d+)\./.exec(stem)?.[1];
+  const key = layer === undefined ? stem : stem.replace(`.${layer}.`, ".*.");
+  const found = Object.hasOwn(names, key) ? names[key]! : undefined;
+  if (found === undefined || key.includes("*") !== (layer !== undefined)) return undefined;
+  return `${layer === undefined ? found : found.replace("*", layer)}.${end}`;
 }
 
 /**
- * Rows of q and k of the llama type lie in GGUF with the halves of each head interleaved: row 2i and 2i + 1 of a
+ * Rows of q and k of types such as llama lie in GGUF with the halves of each head interleaved: row 2i and 2i + 1 of a
  * head are i and i + head_dim / 2 of Hugging Face's. The number of heads of such a tensor, else undefined.
  * @param name Hugging Face's
  */
 export function interleavedHeads(
-  config: { model_type: string; num_attention_heads: number; num_key_value_heads: number },
+  gguf: GgufForm,
+  config: { num_attention_heads: number; num_key_value_heads: number },
   name: string,
 ): number | undefined {
-  if (config.model_type !== "llama") return undefined;
+  if (!gguf.interleaved) return undefined;
   if (/\.q_proj\.(weight|bias)$/.test(name)) return config.num_attention_heads;
   if (/\.k_proj\.(weight|bias)$/.test(name)) return config.num_key_value_heads;
   return undefined;

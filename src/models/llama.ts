@@ -4,10 +4,12 @@
 import { add, gather_rows, rms_norm } from "../engine/nn.ts";
 import { attentionParams, gatedMlp, mlpParams, selfAttention } from "./decoder.ts";
 import type { Definition } from "./definition.ts";
+import { DECODER_NAMES } from "./gguf-names.ts";
 
 export const llama: Definition = {
   model_type: "llama",
   architecture: "LlamaForCausalLM",
+  gguf: { architecture: "llama", names: DECODER_NAMES, interleaved: true },
 
   params(c) {
     const shapes = new Map<string, readonly number[]>();

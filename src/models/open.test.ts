@@ -166,7 +166,9 @@ describe("model types", () => {
       metadata: [["general.architecture", { type: "string", value: "gemma" }]],
       tensors: [],
     });
-    await expect(openModel(path)).rejects.toThrow('its model type is "gemma", wanted one of llama, qwen2');
+    await expect(openModel(path)).rejects.toThrow(
+      'general.architecture is "gemma", wanted one of llama, qwen2',
+    );
   });
 });
 

@@ -17,9 +17,9 @@ import {
 import { loadTokenizerFolder, loadTokenizerGguf, type Tokenizer } from "../tokenizer/index.ts";
 import { type Config, type GenerationConfig, parseConfig, parseGenerationConfig } from "./config.ts";
 import type { Definition } from "./definition.ts";
-import { configFromGguf, ggufFields } from "./gguf-config.ts";
+import { configFromGguf, ggufFields, ROPE_TENSORS, type RopeTensors } from "./gguf-config.ts";
 import { fromGgufName, interleavedHeads } from "./gguf-names.ts";
-import { definitionOf } from "./registry.ts";
+import { definitionOf, definitionOfGguf } from "./registry.ts";
 import { type ResolvedModel, resolveModel } from "./resolve.ts";
 
 /** A model whose headers are read. Its files stay open until `close`. */
@@ -76,9 +76,11 @@ async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
   const source = await openFile(path);
   try {
     const gguf = await readGguf(source);
-    const definition = definitionOf(ggufFields(gguf).string("general.architecture"), path);
-    const config = configFromGguf(gguf, await ropeFreqs(gguf));
-    const { tensors, unused } = sortTensors(definition, config, gguf.tensors, fromGgufName);
+    const definition = definitionOfGguf(ggufFields(gguf).string("general.architecture"), path);
+    const config = configFromGguf(gguf, await ropeTensors(gguf));
+    const { tensors, unused } = sortTensors(definition, config, gguf.tensors, (name) =>
+      fromGgufName(definition.gguf.names, name),
+    );
     return {
       name: path,
       kind: "gguf",
@@ -86,7 +88,7 @@ async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
       definition,
       generationConfig: withSpecialTokens({ eos_token_id: [] }, config),
       tensors,
-      unused: unused.filter((name) => name !== ROPE_FREQS),
+      unused: unused.filter((name) => !(ROPE_TENSORS as readonly string[]).includes(name)),
       gguf,
       tokenizer: once(async () => loadTokenizerGguf(gguf)),
       close: () => source.close(),
@@ -97,19 +99,22 @@ async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
   }
 }
 
-const ROPE_FREQS = "rope_freqs.weight";
 /** As many as half of the largest head: a header may claim more, which must not be read. */
-const MAX_ROPE_FREQS = 2048;
+const MAX_ROPE_FACTORS = 2048;
 
-async function ropeFreqs(gguf: GgufFile): Promise<number[] | undefined> {
-  const tensor = gguf.tensors.get(ROPE_FREQS);
-  if (!tensor) return undefined;
-  const [count = 1, ...more] = tensor.shape;
-  if (more.length > 0 || count > MAX_ROPE_FREQS)
-    throw new RangeError(
-      `Cannot read ${JSON.stringify(gguf.name)}: tensor "${ROPE_FREQS}" has shape [${tensor.shape}], wanted one dimension of at most ${MAX_ROPE_FREQS}`,
-    );
-  return Array.from(await readTensorValues(tensor));
+async function ropeTensors(gguf: GgufFile): Promise<RopeTensors> {
+  const found: Record<string, readonly number[]> = {};
+  for (const name of ROPE_TENSORS) {
+    const tensor = gguf.tensors.get(name);
+    if (!tensor) continue;
+    const [count = 1, ...more] = tensor.shape;
+    if (more.length > 0 || count > MAX_ROPE_FACTORS)
+      throw new RangeError(
+        `Cannot read ${JSON.stringify(gguf.name)}: tensor "${name}" has shape [${tensor.shape}], wanted one dimension of at most ${MAX_ROPE_FACTORS}`,
+      );
+    found[name] = Array.from(await readTensorValues(tensor));
+  }
+  return found;
 }
 
 /** Tensors the model wants, under its names, and the others. */
@@ -170,7 +175,8 @@ export function weightSource(model: OpenedModel, name: string): WeightSource {
       `Cannot load ${JSON.stringify(model.name)}: tensor ${JSON.stringify(name)} is missing`,
     );
   const { type, shape, offset, bytes, source } = asWeight(tensor);
-  const heads = model.kind === "gguf" ? interleavedHeads(model.config, name) : undefined;
+  const heads =
+    model.kind === "gguf" ? interleavedHeads(model.definition.gguf, model.config, name) : undefined;
   return { name, source, offset, bytes, type, shape, ...(heads && { interleavedHeads: heads }) };
 }
 

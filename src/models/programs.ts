@@ -5,19 +5,22 @@ import { type Program, record } from "../engine/program.ts";
 import type { Recorder, Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
 import { type Batch, type Definition, type Module, plainModule } from "./definition.ts";
+import { layerRope, ropeTableName, rotaryDim } from "./layers.ts";
 
-/** Name of the state that the KV pool is bound to, and of the param that the rope table is. */
+/** Name of the state that the KV pool is bound to. */
 export const KV = "kv";
-export const ROPE_TABLE = "rope_table";
 
 /** Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pool too. */
 export function declareBatch(g: Recorder, config: Config, ctx: number, paged: boolean): Batch {
-  const batch = {
+  const batch: Batch = {
     tokens: g.input("tokens", "i32", ["T"]),
     positions: g.input("positions", "i32", ["T"]),
     segments: g.input("segments", "i32", ["S", 4]),
     rows: g.input("rows", "i32", ["R"]),
-    rope_table: g.param(ROPE_TABLE, [ctx, config.head_dim]),
+    rope_table: (i) => {
+      const name = ropeTableName(config, i);
+      return name === undefined ? undefined : g.param(name, [ctx, rotaryDim(config, layerRope(config, i)!)]);
+    },
   };
   if (!paged) return batch;
   const pages = g.input("pages", "i32", ["S", pagesFor(ctx)]);
@@ -38,7 +41,7 @@ export function forward(definition: Definition, m: Module, batch: Batch): Tensor
 
 /**
  * The program of a generation step. Inputs tokens, positions, segments, pages [S, ceil(ctx / 64)], rows; params under
- * their Hugging Face names and `rope_table`; state `kv`; output `logits` [R, vocab_size].
+ * their Hugging Face names and those of `ropeTables`; state `kv`; output `logits` [R, vocab_size].
  */
 export function recordGeneration(definition: Definition, config: Config, ctx: number): Program {
   return record((g) => {

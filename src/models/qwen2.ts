@@ -4,10 +4,29 @@
 import { add, gather_rows, rms_norm } from "../engine/nn.ts";
 import { attentionParams, gatedMlp, mlpParams, selfAttention } from "./decoder.ts";
 import type { Definition } from "./definition.ts";
+import { DECODER_NAMES } from "./gguf-names.ts";
+import { qwenLayers } from "./layers.ts";
 
 export const qwen2: Definition = {
   model_type: "qwen2",
   architecture: "Qwen2ForCausalLM",
+  gguf: {
+    architecture: "qwen2",
+    names: DECODER_NAMES,
+    readConfig: () => ({ attention_bias: true, mlp_bias: false }),
+  },
+  sliding: true,
+
+  readConfig: (fields, { num_hidden_layers }) => ({
+    attention_bias: true,
+    mlp_bias: false,
+    ...qwenLayers(fields, num_hidden_layers),
+  }),
+  writeConfig: ({ layer_types }) => ({
+    attention_bias: undefined,
+    mlp_bias: undefined,
+    ...(layer_types && { use_sliding_window: true }),
+  }),
 
   params(c) {
     const shapes = new Map<string, readonly number[]>();

@@ -13,9 +13,24 @@ export const MODEL_TYPES: Readonly<Record<string, Definition>> = { llama, qwen2 
  */
 export function definitionOf(model_type: string, file: string): Definition {
   const known = Object.hasOwn(MODEL_TYPES, model_type) ? MODEL_TYPES[model_type] : undefined;
-  if (!known)
-    throw new TypeError(
-      `Cannot open ${JSON.stringify(file)}: its model type is ${JSON.stringify(model_type.slice(0, 60))}, wanted one of ${Object.keys(MODEL_TYPES).join(", ")}`,
-    );
+  if (!known) throw unknown("its model type", model_type, Object.keys(MODEL_TYPES), file);
   return known;
+}
+
+/**
+ * The definition of what a GGUF file calls its architecture: the first of the list, where several share one.
+ * @throws {TypeError} for one that does not exist, with those that do.
+ */
+export function definitionOfGguf(architecture: string, file: string): Definition {
+  const all = Object.values(MODEL_TYPES);
+  const known = all.find(({ gguf }) => gguf.architecture === architecture);
+  const names = [...new Set(all.map(({ gguf }) => gguf.architecture))];
+  if (!known) throw unknown("general.architecture", architecture, names, file);
+  return known;
+}
+
+function unknown(what: string, found: string, known: string[], file: string): TypeError {
+  return new TypeError(
+    `Cannot open ${JSON.stringify(file)}: ${what} is ${JSON.stringify(found.slice(0, 60))}, wanted one of ${known.join(", ")}`,
+  );
 }

@@ -13,11 +13,30 @@ export type RopeScaling =
       readonly high_freq_factor: number;
       readonly original_max_position_embeddings: number;
     }
+  | {
+      readonly rope_type: "yarn";
+      readonly factor: number;
+      readonly original_max_position_embeddings: number;
+      readonly beta_fast: number;
+      readonly beta_slow: number;
+      /** Cosines and sines are multiplied by it. */
+      readonly attention_factor: number;
+    }
+  /** Divisors for sequences of up to `original_max_position_embeddings` positions, and for longer ones. */
+  | {
+      readonly rope_type: "longrope";
+      readonly short_factor: readonly number[];
+      readonly long_factor: readonly number[];
+      readonly original_max_position_embeddings: number;
+      readonly attention_factor: number;
+    }
   /** A divisor for each of the d / 2 frequencies, as GGUF's `rope_freqs.weight` holds them. */
   | { readonly rope_type: "factors"; readonly factors: readonly number[] };
 
 export interface Rope {
   readonly rope_theta: number;
+  /** Components of a head that are rotated, from the first; absent: all. Even. */
+  readonly rotary_dim?: number;
   readonly scaling?: RopeScaling;
 }
 
@@ -26,38 +45,133 @@ const FACTOR = { min: 1e-3, max: 1e6 };
 
 /**
  * Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
+ * @param own the object that holds them, where it is not the config's own: one of several, by type of layer
  * @throws {TypeError | RangeError} also for a kind of scaling that is not implemented.
  */
-export function readRope(config: Fields): Rope {
-  const fields = config.object("rope_parameters") ?? config.object("rope_scaling");
-  const own = fields?.has("rope_theta") ? fields : config;
-  const rope_theta = own.number("rope_theta", THETA, 10000);
-  if (!fields) return { rope_theta };
+export function readRope(config: Fields, head_dim: number, own?: Fields): Rope {
+  const fields = own ?? config.object("rope_parameters") ?? config.object("rope_scaling");
+  const theta = fields?.has("rope_theta") ? fields : config;
+  const rope_theta = theta.number("rope_theta", THETA, 10000);
+  const rotary_dim = rotaryDimOf(fields?.has("partial_rotary_factor") ? fields : config, head_dim);
+  const plain = { rope_theta, ...(rotary_dim !== head_dim && { rotary_dim }) };
+  if (!fields) return plain;
+  const scaling = readScaling(fields, config, rotary_dim);
+  return scaling ? { ...plain, scaling } : plain;
+}
+
+function rotaryDimOf(fields: Fields, head_dim: number): number {
+  const partial = fields.number("partial_rotary_factor", { min: 0, max: 1 }, 1);
+  const rotary_dim = Math.floor(head_dim * partial);
+  if (rotary_dim < 2 || rotary_dim % 2 !== 0)
+    fields.fail("partial_rotary_factor", partial, `one that gives an even part of head_dim ${head_dim}`);
+  return rotary_dim;
+}
+
+const LENGTH = { min: 1, max: 2 ** 31 };
+
+function readScaling(fields: Fields, config: Fields, rotary_dim: number): RopeScaling | undefined {
   const key = fields.has("rope_type") ? "rope_type" : "type";
   const rope_type = fields.string(key, "default");
+  const original = () =>
+    config.has("original_max_position_embeddings")
+      ? config.integer("original_max_position_embeddings", LENGTH)
+      : fields.integer("original_max_position_embeddings", LENGTH);
   switch (rope_type) {
     case "default":
-      return { rope_theta };
+      return undefined;
     case "linear":
-      return { rope_theta, scaling: { rope_type, factor: fields.number("factor", FACTOR) } };
+      return { rope_type, factor: fields.number("factor", FACTOR) };
     case "llama3": {
       const scaling = {
         rope_type,
         factor: fields.number("factor", FACTOR),
         low_freq_factor: fields.number("low_freq_factor", FACTOR),
         high_freq_factor: fields.number("high_freq_factor", FACTOR),
-        original_max_position_embeddings: fields.integer("original_max_position_embeddings", {
-          min: 1,
-          max: 2 ** 31,
-        }),
+        original_max_position_embeddings: original(),
       } as const;
       if (scaling.high_freq_factor <= scaling.low_freq_factor)
         fields.fail("high_freq_factor", scaling.high_freq_factor, `more than ${scaling.low_freq_factor}`);
-      return { rope_theta, scaling };
+      return scaling;
+    }
+    case "yarn":
+      return readYarn(fields, original());
+    case "longrope":
+    case "su": {
+      const length = original();
+      const longest = config.integer("max_position_embeddings", LENGTH, length);
+      const factor = fields.number("factor", FACTOR, longest / length);
+      return {
+        rope_type: "longrope",
+        short_factor: readFactors(fields, "short_factor", rotary_dim / 2),
+        long_factor: readFactors(fields, "long_factor", rotary_dim / 2),
+        original_max_position_embeddings: length,
+        attention_factor: fields.number(
+          "attention_factor",
+          FACTOR,
+          factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(length)) : 1,
+        ),
+      };
     }
     default:
-      return fields.fail(key, rope_type, `one that is implemented: "default", "linear" or "llama3"`);
+      return fields.fail(
+        key,
+        rope_type,
+        'one that is implemented: "default", "linear", "llama3", "yarn" or "longrope"',
+      );
   }
+}
+
+function readYarn(fields: Fields, original_max_position_embeddings: number): RopeScaling {
+  const factor = fields.number("factor", FACTOR);
+  if (!fields.boolean("truncate", true))
+    fields.fail("truncate", false, "true: bounds that are not rounded are not implemented");
+  const mscale = fields.number("mscale", { min: 0, max: 1e3 }, 0);
+  const all = fields.number("mscale_all_dim", { min: 0, max: 1e3 }, 0);
+  const usual =
+    mscale && all ? yarnAttention(factor, mscale) / yarnAttention(factor, all) : yarnAttention(factor);
+  return {
+    rope_type: "yarn",
+    factor,
+    original_max_position_embeddings,
+    beta_fast: fields.number("beta_fast", FACTOR, 32),
+    beta_slow: fields.number("beta_slow", FACTOR, 1),
+    attention_factor: fields.number("attention_factor", FACTOR, usual),
+  };
+}
+
+/** YaRN's factor of cosines and sines: 0.1 mscale ln(factor) + 1. Source: Peng et al., arXiv 2309.00071. */
+export function yarnAttention(factor: number, mscale = 1): number {
+  return factor > 1 ? 0.1 * mscale * Math.log(factor) + 1 : 1;
+}
+
+function readFactors(fields: Fields, name: string, count: number): number[] {
+  const list = fields.value(name);
+  if (!Array.isArray(list) || list.length !== count) fields.fail(name, list, `a list of ${count} numbers`);
+  return list.map((x: unknown, i) => {
+    if (typeof x !== "number" || !(x >= FACTOR.min && x <= FACTOR.max))
+      fields.fail(`${name}[${i}]`, x, `a number from ${FACTOR.min} to ${FACTOR.max}`);
+    return x;
+  });
+}
+
+/** `rope_theta`, `rope_scaling` and `partial_rotary_factor` of a config.json, for writing. */
+export function ropeToJson(
+  { rope_theta, rotary_dim, scaling }: Rope,
+  head_dim: number,
+): Record<string, unknown> {
+  if (scaling?.rope_type === "factors")
+    throw new TypeError(
+      "Cannot write config.json: the rope factors are none that llama3 scaling gives, which is all it can state",
+    );
+  return {
+    rope_theta,
+    ...(rotary_dim !== undefined && { partial_rotary_factor: rotary_dim / head_dim }),
+    ...(scaling && { rope_scaling: scaling }),
+    // Phi's longrope has its length beside the scaling.
+    ...(scaling?.rope_type === "longrope" && {
+      original_max_position_embeddings: scaling.original_max_position_embeddings,
+    }),
+  };
 }
 
 /**
@@ -66,30 +180,53 @@ export function readRope(config: Fields): Rope {
  * llama3, with wavelength w = 2π / f and L the original context: f when w < L / high_freq_factor, f / factor when
  * w > L / low_freq_factor, and between them (1 - s) f / factor + s f with
  * s = (L / w - low_freq_factor) / (high_freq_factor - low_freq_factor).
+ * yarn: f where a head's pair turns more than beta_fast times in L, f / factor where less than beta_slow times, and
+ * between them a line over the pair's number, whose ends are rounded outward.
+ * longrope: its divisors for sequences of up to `ctx` positions.
  * Source: transformers, `modeling_rope_utils.py`.
  */
-export function ropeFrequencies(rope: Rope, rotary_dim: number): Float64Array {
-  const factors = ropeFactors(rope, rotary_dim);
+export function ropeFrequencies(rope: Rope, rotary_dim: number, ctx = 1): Float64Array {
+  const factors = ropeFactors(rope, rotary_dim, ctx);
   return Float64Array.from(
     { length: rotary_dim / 2 },
     (_, i) => baseFrequency(rope, rotary_dim, i) / factors[i]!,
   );
 }
 
-/** The divisor of each frequency that the scaling amounts to. */
-export function ropeFactors(rope: Rope, rotary_dim: number): Float64Array {
+/** The divisor of each frequency that the scaling amounts to, for sequences of up to `ctx` positions. */
+export function ropeFactors(rope: Rope, rotary_dim: number, ctx = 1): Float64Array {
   const { scaling } = rope;
   return Float64Array.from({ length: rotary_dim / 2 }, (_, i) => {
-    if (!scaling) return 1;
-    if (scaling.rope_type === "linear") return scaling.factor;
-    if (scaling.rope_type === "factors") return scaling.factors[i]!;
-    const { factor, low_freq_factor: low, high_freq_factor: high } = scaling;
-    const turns =
-      (scaling.original_max_position_embeddings * baseFrequency(rope, rotary_dim, i)) / (2 * Math.PI);
-    if (turns > high) return 1;
-    if (turns < low) return factor;
-    const smooth = (turns - low) / (high - low);
-    return 1 / ((1 - smooth) / factor + smooth);
+    switch (scaling?.rope_type) {
+      case undefined:
+        return 1;
+      case "linear":
+        return scaling.factor;
+      case "factors":
+        return scaling.factors[i]!;
+      case "longrope":
+        return (ctx > scaling.original_max_position_embeddings ? scaling.long_factor : scaling.short_factor)[
+          i
+        ]!;
+      case "yarn": {
+        const pair = (turns: number) =>
+          (rotary_dim * Math.log(scaling.original_max_position_embeddings / (turns * 2 * Math.PI))) /
+          (2 * Math.log(rope.rope_theta));
+        const low = Math.max(Math.floor(pair(scaling.beta_fast)), 0);
+        const high = Math.min(Math.ceil(pair(scaling.beta_slow)), rotary_dim - 1);
+        const slow = Math.min(1, Math.max(0, (i - low) / Math.max(1e-3, high - low)));
+        return 1 / (slow / scaling.factor + 1 - slow);
+      }
+      case "llama3": {
+        const { factor, low_freq_factor: low, high_freq_factor: high } = scaling;
+        const turns =
+          (scaling.original_max_position_embeddings * baseFrequency(rope, rotary_dim, i)) / (2 * Math.PI);
+        if (turns > high) return 1;
+        if (turns < low) return factor;
+        const smooth = (turns - low) / (high - low);
+        return 1 / ((1 - smooth) / factor + smooth);
+      }
+    }
   });
 }
 
@@ -97,17 +234,22 @@ function baseFrequency(rope: Rope, rotary_dim: number, i: number): number {
   return rope.rope_theta ** ((-2 * i) / rotary_dim);
 }
 
-/** [ctx, rotary_dim] f32: for each position the cosines of its rotary_dim / 2 angles, then their sines. */
+/**
+ * [ctx, rotary_dim] f32: for each position the cosines of its rotary_dim / 2 angles, then their sines, times the
+ * scaling's attention factor. `ctx` is the longest sequence that there will be: longrope's divisors go by it.
+ */
 export function ropeTable(rope: Rope, rotary_dim: number, ctx: number): Float32Array {
-  const frequencies = ropeFrequencies(rope, rotary_dim);
+  const frequencies = ropeFrequencies(rope, rotary_dim, ctx);
+  const attention =
+    (rope.scaling && "attention_factor" in rope.scaling && rope.scaling.attention_factor) || 1;
   const half = frequencies.length;
   const table = new Float32Array(ctx * rotary_dim);
   for (let position = 0; position < ctx; position++) {
     const row = position * rotary_dim;
     for (let i = 0; i < half; i++) {
       const angle = position * frequencies[i]!;
-      table[row + i] = Math.cos(angle);
-      table[row + half + i] = Math.sin(angle);
+      table[row + i] = attention * Math.cos(angle);
+      table[row + half + i] = attention * Math.sin(angle);
     }
   }
   return table;

@@ -3,6 +3,8 @@
 
 import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../engine/weights.ts";
 import { asWeight } from "../formats/index.ts";
+import type { Config } from "./config.ts";
+import type { GgufForm } from "./definition.ts";
 import { interleavedHeads, moveRows } from "./gguf-names.ts";
 import type { OpenedModel } from "./open.ts";
 
@@ -58,12 +60,13 @@ export async function* encodeRows(
   source: RowSource,
   type: SaveType,
   order: "hf" | "gguf",
-  config: Parameters<typeof interleavedHeads>[0],
+  gguf: GgufForm,
+  config: Config,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { shape } = source;
   const rows = shape[0] ?? 1;
   const cols = shape.length > 1 ? shape.at(-1)! : 1;
-  const heads = source.order === order ? undefined : interleavedHeads(config, source.name);
+  const heads = source.order === order ? undefined : interleavedHeads(gguf, config, source.name);
   // Rows move within a head only, so a piece is a whole number of heads.
   const unit = heads ? rows / heads : 1;
   const step = unit * Math.max(1, Math.floor(PIECE_VALUES / (unit * cols)));

@@ -12,11 +12,11 @@ import {
 import { fuse } from "../engine/fuse.ts";
 import { availableMemory } from "../engine/machine.ts";
 import type { Config } from "./config.ts";
+import { ropeTables } from "./layers.ts";
 import { type LoadOptions, loadWeights } from "./load.ts";
 import { checkFits, memoryNeeded } from "./memory.ts";
 import { checkTensors, type OpenedModel, weightShapes } from "./open.ts";
-import { KV, pagesFor, ROPE_TABLE, recordGeneration } from "./programs.ts";
-import { ropeTable } from "./rope.ts";
+import { KV, pagesFor, recordGeneration } from "./programs.ts";
 
 export interface RuntimeOptions extends LoadOptions {
   /** Longest sequence in tokens, up to what the model was trained for. Default: the lesser of that and 4096. */
@@ -84,16 +84,19 @@ export async function createRuntime(
   try {
     const weights = await loadWeights(model, backend, options);
     owned.push(...weights.values());
-    const table = backend.dense("f32", [ctx, config.head_dim], ropeTable(config.rope, config.head_dim, ctx));
-    owned.push(table);
+    const bound = new Map(weights);
+    for (const [name, { shape, data }] of ropeTables(config, ctx)) {
+      const table = backend.dense("f32", shape, data);
+      owned.push(table);
+      bound.set(name, table);
+    }
     const pages = pagesFor(cacheTokens);
     const { num_hidden_layers: layers, num_key_value_heads, head_dim } = config;
     const kv = backend.kv({ layers, num_key_value_heads, head_dim, pages, type: kvType });
     owned.push(kv);
     const program = fuse(recordGeneration(definition, config, ctx));
     executable = backend.compile(program, maxima);
-    for (const { name } of program.params)
-      executable.bind(name!, name === ROPE_TABLE ? table : weights.get(name!)!);
+    for (const { name } of program.params) executable.bind(name!, bound.get(name!)!);
     executable.bind(KV, kv);
     return {
       config,

@@ -53,16 +53,16 @@ export async function saveGguf(
   metadata: Iterable<readonly [string, GgufValue]> = ggufMetadata(model),
 ): Promise<void> {
   const { config } = model;
+  const { gguf } = model.definition;
   const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => ({
-    name: toGgufName(source.name)!,
+    name: toGgufName(gguf.names, source.name)!,
     type,
     shape: source.shape,
-    data: () => encodeRows(source, type, "gguf", config),
+    data: () => encodeRows(source, type, "gguf", gguf, config),
   }));
-  const factors = ropeFreqs(config);
-  if (factors) {
-    const data = async () => new Uint8Array(factors.buffer);
-    tensors.push({ name: "rope_freqs.weight", type: "f32", shape: [factors.length], data });
+  for (const [name, factors] of ropeTensors(config, model.definition)) {
+    const data = async () => new Uint8Array(Float32Array.from(factors).buffer);
+    tensors.push({ name, type: "f32", shape: [factors.length], data });
   }
   const all = new Map(metadata);
   all.set("general.file_type", { type: "uint32", value: FILE_TYPES[mainType(model)] });
@@ -83,13 +83,27 @@ function ggufMetadata(model: ModelToSave): Map<string, GgufValue> {
   ]);
 }
 
-function ropeFreqs({ rope, head_dim, model_type }: Config): Float32Array | undefined {
-  if (!rope.scaling || rope.scaling.rope_type === "linear") return undefined;
-  if (model_type !== "llama")
-    throw new TypeError(
-      `Cannot write a ${model_type} model with ${rope.scaling.rope_type} rope scaling as GGUF: llama.cpp reads it for llama alone`,
-    );
-  return Float32Array.from(ropeFactors(rope, head_dim));
+/** Architectures for which llama.cpp reads llama3's divisors as a tensor. */
+const WITH_ROPE_FREQS = ["llama", "granite"];
+
+function ropeTensors({ rope, head_dim }: Config, { gguf }: Definition): [string, ArrayLike<number>][] {
+  const { scaling } = rope;
+  switch (scaling?.rope_type) {
+    case "longrope":
+      return [
+        ["rope_factors_long.weight", scaling.long_factor],
+        ["rope_factors_short.weight", scaling.short_factor],
+      ];
+    case "llama3":
+    case "factors":
+      if (!WITH_ROPE_FREQS.includes(gguf.architecture))
+        throw new TypeError(
+          `Cannot write a ${gguf.architecture} model with ${scaling.rope_type} rope scaling as GGUF: llama.cpp reads it for ${WITH_ROPE_FREQS.join(" and ")} alone`,
+        );
+      return [["rope_freqs.weight", ropeFactors(rope, rope.rotary_dim ?? head_dim)]];
+    default:
+      return [];
+  }
 }
 
 /** The type of most of the matrices' elements. */
@@ -139,7 +153,7 @@ export async function saveFolder(
       name: source.name,
       type,
       shape: source.shape,
-      data: () => encodeRows(source, type, "hf", config),
+      data: () => encodeRows(source, type, "hf", definition.gguf, config),
     }));
     const options = {
       maxShardBytes: MAX_SHARD_BYTES,

@@ -9,7 +9,7 @@ import { accumulate, adamw, add, cross_entropy, neg, sum_rows, sum_squares } fro
 import { type Program, record } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { Config, Definition } from "../models/index.ts";
-import { declareBatch, forward, plainModule, ROPE_TABLE, ropeTable } from "../models/index.ts";
+import { declareBatch, forward, plainModule, ropeTables } from "../models/index.ts";
 
 /** Sequences end to end: `tokens` [T]; `starts` of the sequences; `targets` [T], -1 where a token has none. */
 export interface TrainBatch {
@@ -143,8 +143,8 @@ export class TrainStep {
       for (const kind of ["grad", "m", "v"] as const)
         this.storages.set(slot(kind, name), backend.dense("f32", shape));
     }
-    const table = ropeTable(config.rope, config.head_dim, size.ctx);
-    this.storages.set(ROPE_TABLE, backend.dense("f32", [size.ctx, config.head_dim], table));
+    for (const [name, { shape, data }] of ropeTables(config, size.ctx))
+      this.storages.set(name, backend.dense("f32", shape, data));
     const none = { T: 1, S: 1, R: 1 };
     this.grad = this.ready(recordGradients(definition, config, size.ctx), this.maxima);
     this.norm = this.ready(recordNorm(this.shapes), none);
