@@ -107,7 +107,9 @@ test("GGUF: errors name the key, what was found and what is wanted", () => {
   };
   const string = (value: string): GgufValue => ({ type: "string", value });
   const strings = (value: string[]): GgufValue => ({ type: "array", of: "string", value });
-  expect(load("model", string("bert"))).toThrow('"tokenizer.ggml.model" is "bert", want "llama" or "gpt2"');
+  expect(load("model", string("rwkv"))).toThrow(
+    '"tokenizer.ggml.model" is "rwkv", want "llama", "gpt2" or "bert"',
+  );
   expect(load("pre", string("new"))).toThrow('"tokenizer.ggml.pre" is "new", want one of llama-bpe, llama3,');
   expect(load("tokens", undefined)).toThrow('Cannot read "m.gguf": "tokenizer.ggml.tokens" is missing');
   expect(load("tokens", strings([]))).toThrow("has 0 entries, want 1 to");

@@ -6,6 +6,7 @@ import { preByName, preBySteps, preNames } from "./patterns.ts";
 import { TextTokenizer } from "./text-tokenizer.ts";
 import type { Tokenizer } from "./types.ts";
 import { METASPACE, TOKEN_TYPE, type Vocabulary } from "./vocabulary.ts";
+import { wordPieceToGguf } from "./wordpiece-gguf.ts";
 
 /**
  * GGUF metadata with which llama.cpp makes the same ids: `tokenizer.ggml.*` and `tokenizer.chat_template`.
@@ -20,6 +21,8 @@ export function tokenizerToGguf(tokenizer: Tokenizer, size = tokenizer.vocabSize
       `${at}the model has ${size} rows, want at least ${tokenizer.vocabSize}, one for each token`,
     );
   }
+  if ((origin.json?.model as { type?: unknown } | undefined)?.type === "WordPiece")
+    return wordPieceToGguf(ours(tokenizer), size, at);
   const metadata = new Map<string, GgufValue>();
   const string = (key: string, value: string) => metadata.set(`tokenizer.${key}`, { type: "string", value });
   const flag = (key: string, value: boolean) =>
@@ -58,7 +61,9 @@ export function tokenizerToGguf(tokenizer: Tokenizer, size = tokenizer.vocabSize
     metadata.set("tokenizer.ggml.token_type", { type: "array", of: "int32", value: types });
     flag("add_space_prefix", origin.spacePrefix ?? false);
   } else {
-    throw new RangeError(`${at}its model is no byte-pair encoding, want byte-level BPE or SentencePiece BPE`);
+    throw new RangeError(
+      `${at}its model is no byte-pair encoding, want byte-level BPE, SentencePiece BPE or WordPiece`,
+    );
   }
   const id = (key: string, value: number | undefined) => {
     if (value !== undefined) metadata.set(`tokenizer.ggml.${key}`, { type: "uint32", value });

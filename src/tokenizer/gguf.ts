@@ -16,6 +16,7 @@ import { addedTokens, spmTokenizer } from "./spm.ts";
 import { TextTokenizer, type TokenizerParts } from "./text-tokenizer.ts";
 import type { Tokenizer } from "./types.ts";
 import { byteOf, MAX_VOCABULARY, type Spelling, TOKEN_TYPE, Vocabulary } from "./vocabulary.ts";
+import { loadWordPieceGguf } from "./wordpiece-gguf.ts";
 
 /** Control tokens that end a turn or a text in some model, by their text. */
 const END_TOKENS = [
@@ -35,15 +36,16 @@ const END_TOKENS = [
 
 /**
  * The tokenizer of a GGUF file: `tokenizer.ggml.model` "llama" (SentencePiece BPE by scores) or "gpt2" (byte-level
- * BPE, split as `tokenizer.ggml.pre` says).
+ * BPE, split as `tokenizer.ggml.pre` says) or "bert" (WordPiece).
  * @throws {TypeError | RangeError} naming the file, the key, the value found and the values wanted.
  */
 export function loadTokenizerGguf(gguf: Pick<GgufFile, "name" | "metadata">): Tokenizer {
   const model = required(getString(gguf, "tokenizer.ggml.model"), gguf, "tokenizer.ggml.model");
   if (model === "llama") return loadSpm(gguf);
   if (model === "gpt2") return loadByteLevel(gguf);
+  if (model === "bert") return loadWordPieceGguf(gguf);
   throw new RangeError(
-    `Cannot read ${JSON.stringify(gguf.name)}: "tokenizer.ggml.model" is ${JSON.stringify(model)}, want "llama" or "gpt2"`,
+    `Cannot read ${JSON.stringify(gguf.name)}: "tokenizer.ggml.model" is ${JSON.stringify(model)}, want "llama", "gpt2" or "bert"`,
   );
 }
 

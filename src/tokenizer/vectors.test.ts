@@ -77,6 +77,21 @@ describe.skipIf(!existsSync(DATA))("real vocabularies (../shared/data is absent:
     expect(gguf).toMatchObject({ eosIds: [151645, 151643], chatTemplate: tokenizer.chatTemplate });
   });
 
+  test("bert-bge: ids equal llama.cpp's, from GGUF, from tokenizer.json and through both conversions", async () => {
+    const same = (tokenizer: Tokenizer) => {
+      for (const [text, ids] of vectors("bert-bge"))
+        expect([text, tokenizer.encode(text, { addSpecial: false })]).toEqual([text, ids]);
+      expect(tokenizer.encode("")).toEqual([101, 102]);
+    };
+    const tokenizer = await openVocab("bert-bge");
+    same(tokenizer);
+    same(viaGguf(tokenizer));
+    const minilm = await loadTokenizerFolder(`${DATA}tokenizers/all-MiniLM-L6-v2`);
+    same(minilm);
+    same(viaGguf(minilm));
+    same(viaJson(viaGguf(minilm)));
+  });
+
   test("llama-spm: ids equal llama.cpp's, from tokenizer.json and from tokenizer.model", async () => {
     const folder = `${DATA}tokenizers/tinyllama-chat`;
     expectVectors(await loadTokenizerFolder(folder), "llama-spm");
