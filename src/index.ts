@@ -16,6 +16,17 @@ export {
   type Part,
 } from "./generate/index.ts";
 export {
+  type CachedModel,
+  goOffline,
+  listModels,
+  type PullOptions,
+  type PullProgress,
+  type PullResult,
+  pull,
+  type RemoveResult,
+  removeModel,
+} from "./hub/index.ts";
+export {
   type ConvertOptions,
   type ConvertResult,
   convert,

@@ -1,18 +1,22 @@
 // The command line: verbs, options, exit codes. Every verb is a library call; its own file turns the answer into lines.
 
+import { existsSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { addGenerateOptions, addModelOptions, choice, count } from "./options.ts";
 import { version, visible } from "./output.ts";
 
-const MODEL = "a folder, a .gguf file, or a hub name (owner/name) that is in the hub cache";
+const MODEL = "a folder, a .gguf file, or a hub name: owner/name, owner/name:Q4_K_M, owner/name@revision";
 
 /** The whole command line, for tests and for the process below. */
 export function program(): Command {
   const pith = new Command("pith")
     .description("Make and run small language models on your own device.")
     .version(version(), "-v, --version")
+    .option("--offline", "make every outgoing connection of the process an error")
+    .option("--pull", "download a model that is not here without asking")
     .showHelpAfterError("(see pith --help)")
-    .exitOverride();
+    .exitOverride()
+    .hook("preAction", prepare);
 
   // Each verb is imported when it is called: none waits for another's modules.
   const run = pith
@@ -52,11 +56,40 @@ export function program(): Command {
     .action(async (model, options) => (await import("./bench.ts")).bench(model, options));
 
   pith
+    .command("pull")
+    .description("Download a model from the hub into Hugging Face's cache.")
+    .argument("<name>", "owner/name, owner/name:Q4_K_M, owner/name@revision")
+    .option("--json", "print JSON")
+    .action(async (name, options) => (await import("./pull.ts")).pull(name, options));
+
+  pith
+    .command("list")
+    .description("List the models in the hub cache.")
+    .option("--json", "print JSON")
+    .action(async (options) => (await import("./pull.ts")).list(options));
+
+  pith
+    .command("remove")
+    .description("Remove a model, or one quantization or revision of it, from the hub cache.")
+    .argument("<name>", "owner/name, owner/name:Q4_K_M, owner/name@revision")
+    .option("--yes", "do not ask")
+    .option("--json", "print JSON")
+    .action(async (name, options) => (await import("./pull.ts")).remove(name, options));
+
+  pith
     .command("doctor")
     .description("Show what pith finds on this machine: processor, kernels, memory and its bandwidth.")
     .option("--json", "print JSON")
     .action(async (options) => (await import("./doctor.ts")).doctor(options));
   return pith;
+}
+
+/** Before any verb: no way out where that was asked for, and the model that it names is brought here. */
+async function prepare(root: Command, verb: Command): Promise<void> {
+  const { offline, pull } = root.opts<{ offline?: boolean; pull?: boolean }>();
+  if (offline) (await import("../hub/offline.ts")).goOffline();
+  if (verb.registeredArguments[0]?.name() !== "model" || existsSync(verb.args[0]!)) return;
+  await (await import("./pull.ts")).locate(verb.args[0]!, { pull: pull === true && !offline });
 }
 
 /** Runs the command line and gives the exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted. */

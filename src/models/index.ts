@@ -12,7 +12,7 @@ export { kvBytes, memoryNeeded } from "./memory.ts";
 export { checkTensors, type OpenedModel, openModel, weightSource } from "./open.ts";
 export { declareBatch, forward, KV, pagesFor, recordGeneration } from "./programs.ts";
 export { definitionOf, MODEL_TYPES } from "./registry.ts";
-export { hubCache, type ResolvedModel, resolveModel } from "./resolve.ts";
+export { NotHere, type ResolvedModel, resolveModel } from "./resolve.ts";
 export { type RowSource, SAVE_TYPES, type SaveType } from "./rows.ts";
 export { createRuntime, type Runtime, type RuntimeOptions } from "./runtime.ts";
 export { type ModelToSave, type SaveOptions, saveFolder, saveGguf } from "./save.ts";

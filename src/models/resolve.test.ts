@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { hubCache, resolveModel } from "./resolve.ts";
+import { hubCache } from "../hub/cache.ts";
+import { resolveModel } from "./resolve.ts";
 
 let dir: string;
 beforeAll(async () => {
@@ -115,7 +116,7 @@ describe("the hub cache", () => {
   test("a model that is not there; a ref that leads elsewhere is not followed", async () => {
     const env = { HF_HUB_CACHE: join(dir, "hub") };
     await expect(resolveModel("no/model", env)).rejects.toThrow(
-      `nor a snapshot of it in the hub cache ${JSON.stringify(env.HF_HUB_CACHE)}; download it first, with: hf download no/model`,
+      `nor a snapshot of it in the hub cache ${JSON.stringify(env.HF_HUB_CACHE)}; download it first, with: pith pull no/model`,
     );
     await folder("hub/models--e--vil/refs", []);
     await writeFile(join(dir, "hub/models--e--vil/refs/main"), "../../../hf");

@@ -1,10 +1,11 @@
 // Finding a model: a folder, a GGUF file, or a hub name that is already in Hugging Face's cache. Nothing is
 // downloaded; of a file only the first bytes are read.
 
-import { readdir, readFile, stat } from "node:fs/promises";
-import { homedir } from "node:os";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openFile, sniff } from "../formats/index.ts";
+import { cachedSnapshot, hasUnfinished, hubCache, matchesQuant } from "../hub/cache.ts";
+import { parseHubName } from "../hub/name.ts";
 
 /** Where a model lies: a folder in Hugging Face's layout, or one GGUF file. */
 export interface ResolvedModel {
@@ -13,7 +14,8 @@ export interface ResolvedModel {
 }
 
 /**
- * @param nameOrPath a folder, a GGUF file, or `owner/name` as the hub knows it
+ * @param nameOrPath a folder, a GGUF file, or `owner/name[:quant][@revision]` as the hub knows it
+ * @throws {NotHere} when it is a hub name that is not in the cache
  * @throws {Error} when nothing of that name is there, or what is there is no model; says what was looked for.
  */
 export async function resolveModel(
@@ -23,19 +25,32 @@ export async function resolveModel(
   const found = await stat(nameOrPath).catch(() => undefined);
   if (found?.isDirectory()) return inFolder(nameOrPath);
   if (found) return asFile(nameOrPath);
-  const hub = hubCache(env);
-  const inCache = hubFolder(hub, nameOrPath);
-  if (!inCache)
-    throw new Error(
-      `Cannot open model ${JSON.stringify(nameOrPath)}: found no such file or folder, wanted a folder, a GGUF file or a hub name like owner/name`,
-    );
-  const snapshot = await snapshotOf(inCache);
+  const cannot = `Cannot open model ${JSON.stringify(nameOrPath)}: found no such file or folder`;
+  const name = parseHubName(nameOrPath);
+  if (!name) throw new Error(`${cannot}, wanted a folder, a GGUF file or a hub name like owner/name`);
+  const cache = hubCache(env);
+  const snapshot = await cachedSnapshot(cache, name);
+  const toPull = `download it first, with: pith pull ${nameOrPath}`;
   if (!snapshot)
-    throw new Error(
-      `Cannot open model ${JSON.stringify(nameOrPath)}: found no such file or folder, nor a snapshot of it in the hub cache ${JSON.stringify(hub)}; download it first, with: hf download ${nameOrPath}`,
-    );
-  return inFolder(snapshot);
+    throw new NotHere(`${cannot}, nor a snapshot of it in the hub cache ${JSON.stringify(cache)}; ${toPull}`);
+  if (name.quant === undefined)
+    return inFolder(snapshot).catch(async (error) => {
+      if (!(await hasUnfinished(cache, name.repo))) throw error;
+      throw new NotHere(
+        `Cannot open model ${JSON.stringify(nameOrPath)}: its download is not finished; go on with: pith pull ${nameOrPath}`,
+      );
+    });
+  const files = (await readdir(snapshot, { recursive: true }))
+    .filter((file) => file.endsWith(".gguf"))
+    .sort();
+  const match = files.find((file) => matchesQuant(file, name.quant!));
+  if (!match)
+    throw new NotHere(`${cannot}; in the hub cache it has ${files.join(", ") || "no GGUF file"}; ${toPull}`);
+  return { kind: "gguf", path: join(snapshot, match) };
 }
+
+/** A hub name that is not in the cache: it could be downloaded. */
+export class NotHere extends Error {}
 
 /** A file is what its first bytes say, whatever its name. */
 async function asFile(path: string): Promise<ResolvedModel> {
@@ -76,30 +91,4 @@ async function inFolder(path: string): Promise<ResolvedModel> {
   throw new Error(
     `${cannot}${missing} is missing; found ${names.slice(0, 20).join(", ") || "an empty folder"}`,
   );
-}
-
-/** The hub cache by Hugging Face's variables: HF_HUB_CACHE, then HF_HOME, then XDG_CACHE_HOME, then ~/.cache. */
-export function hubCache(env: NodeJS.ProcessEnv = process.env): string {
-  if (env.HF_HUB_CACHE) return env.HF_HUB_CACHE;
-  if (env.HUGGINGFACE_HUB_CACHE) return env.HUGGINGFACE_HUB_CACHE;
-  const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "huggingface");
-  return join(home, "hub");
-}
-
-/** `models--owner--name` in the cache, or undefined when `name` cannot be a hub name. */
-function hubFolder(hub: string, name: string): string | undefined {
-  const valid = /^[A-Za-z0-9_][\w.-]{0,95}(\/[A-Za-z0-9_][\w.-]{0,95})?$/.test(name) && !name.includes("..");
-  return valid ? join(hub, `models--${name.replace("/", "--")}`) : undefined;
-}
-
-/** The folder of revision `main`, or of the only snapshot there is. */
-async function snapshotOf(folder: string): Promise<string | undefined> {
-  const ref = await readFile(join(folder, "refs", "main"), "utf8").catch(() => "");
-  const commit = ref.trim();
-  if (/^[0-9a-f]{7,64}$/.test(commit)) {
-    const path = join(folder, "snapshots", commit);
-    if ((await stat(path).catch(() => undefined))?.isDirectory()) return path;
-  }
-  const all = await readdir(join(folder, "snapshots")).catch(() => []);
-  return all.length === 1 ? join(folder, "snapshots", all[0]!) : undefined;
 }

@@ -1,0 +1,67 @@
+// A lock between processes: a file that holds a process id, fresh as long as its holder works.
+
+import { randomBytes } from "node:crypto";
+import { mkdir, open, readFile, rename, stat, unlink, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fail } from "../formats/source.ts";
+
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/** A lock that its holder has not touched for so long is nobody's: it was killed, or its machine was. */
+const STALE_MS = 60_000;
+const BEAT_MS = 10_000;
+const POLL_MS = 100;
+
+/** Waits until the lock is free and takes it. One of a process that is gone is free at once. */
+export async function holdLock(path: string, signal?: AbortSignal): Promise<Lock> {
+  await mkdir(dirname(path), { recursive: true }).catch((cause) => fail("write", path, cause));
+  const mark = `${process.pid} ${hostname()} ${randomBytes(8).toString("hex")}`;
+  while (!(await take(path, mark))) {
+    if (await isAbandoned(path)) {
+      // Set aside under a name of our own, so that a lock that somebody took meanwhile is not lost unseen.
+      const aside = `${path}.${randomBytes(6).toString("hex")}`;
+      await rename(path, aside).catch(() => {});
+      await unlink(aside).catch(() => {});
+    } else await sleep(POLL_MS, undefined, { ...(signal && { signal }) });
+    signal?.throwIfAborted();
+  }
+  const beat = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), BEAT_MS);
+  beat.unref();
+  return {
+    async release() {
+      clearInterval(beat);
+      if ((await readFile(path, "utf8").catch(() => "")) === mark) await unlink(path).catch(() => {});
+    },
+  };
+}
+
+async function take(path: string, mark: string): Promise<boolean> {
+  try {
+    const handle = await open(path, "wx");
+    await handle.writeFile(mark);
+    await handle.close();
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false;
+    return fail("write", path, cause);
+  }
+}
+
+async function isAbandoned(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return false;
+  if (Date.now() - found.mtimeMs > STALE_MS) return true;
+  const [pid, host] = (await readFile(path, "utf8").catch(() => "")).split(" ");
+  // Made, but not written yet: its holder needs a moment.
+  if (!pid || host !== hostname()) return false;
+  try {
+    process.kill(Number(pid), 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ESRCH";
+  }
+}
