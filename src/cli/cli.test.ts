@@ -1,6 +1,8 @@
-import { rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { type HubServer, hubServer } from "../../test/helpers/hub-server.ts";
 import { tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
 import { answerRoom } from "./chat.ts";
 import { bytes, figure, oneLine, visible } from "./output.ts";
@@ -177,5 +179,46 @@ describe("output", () => {
 
   it("keeps a part of the context for an answer", () => {
     expect([answerRoom(4096), answerRoom(4096, 10), answerRoom(2)]).toEqual([1024, 10, 1]);
+  });
+});
+
+describe("models of the hub", () => {
+  let hub: HubServer;
+  let cache: string;
+  beforeAll(async () => {
+    const files: Record<string, Uint8Array> = {};
+    for (const name of await readdir(folder)) files[name] = await readFile(join(folder, name));
+    hub = await hubServer("owner/tiny", files);
+    cache = await mkdtemp(join(tmpdir(), "pith-cli-"));
+    vi.stubEnv("HF_ENDPOINT", hub.endpoint);
+    vi.stubEnv("HF_HUB_CACHE", cache);
+  });
+  afterAll(async () => {
+    vi.unstubAllEnvs();
+    await hub.close();
+    await rm(cache, { recursive: true });
+  });
+  const words = ["the land", "--backend", "reference", "--max-tokens", "2"];
+
+  it("are not downloaded unasked", async () => {
+    const { code, err } = await pith("run", "owner/tiny", ...words);
+    expect(code).toBe(1);
+    expect(err).toContain("download it first, with: pith pull owner/tiny");
+    expect(hub.requests).toEqual([]);
+  });
+
+  it("are pulled with --pull, listed, run by name, and removed", async () => {
+    expect((await pith("run", "owner/tiny", ...words, "--pull")).code).toBe(0);
+    hub.requests.length = 0;
+    expect((await pith("run", "owner/tiny", ...words)).code).toBe(0);
+    expect(hub.requests).toEqual([]);
+    expect((await pith("list")).out).toMatch(/^owner\/tiny +[\d.]+ KiB, safetensors, \d{4}-\d\d-\d\d\n$/);
+    const again = await pith("pull", "owner/tiny");
+    expect(again.err).toContain("all of it was here, every digest right");
+    expect(again.out.trim()).toBe(join(cache, "models--owner--tiny/snapshots", hub.commit));
+    const unasked = await pith("remove", "owner/tiny");
+    expect([unasked.code, unasked.err]).toEqual([1, expect.stringContaining("use --yes")]);
+    expect((await pith("remove", "owner/tiny", "--yes")).err).toContain("removed owner/tiny");
+    expect((await pith("list")).err).toContain("no models are in the hub cache");
   });
 });
