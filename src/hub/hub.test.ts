@@ -14,7 +14,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { gitSha1, type HubServer, hubServer, sha256 } from "../../test/helpers/hub-server.ts";
-import { resolveModel } from "../models/resolve.ts";
 import { listModels, removeModel } from "./cache.ts";
 import { parseHubName, quantOf } from "./name.ts";
 import { pull } from "./pull.ts";
@@ -111,7 +110,6 @@ describe("pull", () => {
       expect(new Uint8Array(await readFile(join(snapshot(), path)))).toEqual(
         FILES[path as keyof typeof FILES],
       );
-    expect(await resolveModel(REPO, { HF_HUB_CACHE: dir })).toEqual({ kind: "folder", path: snapshot() });
   });
 
   test("a second time fetches nothing", async () => {
@@ -371,10 +369,6 @@ describe("GGUF repositories", () => {
     expect((await bring()).files.map((f) => f.path)).toEqual(["README.md", "m-Q4_K_M.gguf"]);
     const { path } = await bring(`${REPO}:q8_0`);
     expect(path).toBe(join(snapshot(), "m-Q8_0.gguf"));
-    const env = { HF_HUB_CACHE: dir };
-    expect(await resolveModel(`${REPO}:Q8_0`, env)).toEqual({ kind: "gguf", path });
-    await expect(resolveModel(REPO, env)).rejects.toThrow("found 2 GGUF files, wanted one");
-    await expect(resolveModel(`${REPO}:IQ4_NL`, env)).rejects.toThrow("pith pull owner/model:IQ4_NL");
   });
 
   test("one that is not there names those that are", async () => {
@@ -413,16 +407,13 @@ describe("GGUF repositories", () => {
     await expect(removeModel(REPO, { cache: dir })).rejects.toThrow("it is not in the hub cache");
   });
 
-  test("an unfinished download is listed as that, and names the way on", async () => {
+  test("an unfinished download is listed as that", async () => {
     hub.files.set("config.json", text("{}"));
     hub.files.set("model.safetensors", WEIGHTS);
     hub.misbehave = (path, _request, right) =>
       path === "model.safetensors" ? { ...right, cutAt: 1000, status: right.status ?? 200 } : right;
     await expect(bring(REPO, { tries: 1 })).rejects.toThrow("model.safetensors");
     expect((await listModels({ cache: dir }))[0]!.incompleteBytes).toBeGreaterThan(0);
-    await expect(resolveModel(REPO, { HF_HUB_CACHE: dir })).rejects.toThrow(
-      "its download is not finished; go on with: pith pull owner/model",
-    );
   });
 });
 

@@ -2,7 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { hubServer } from "../../test/helpers/hub-server.ts";
 import { hubCache } from "../hub/cache.ts";
+import { pull } from "../hub/pull.ts";
 import { resolveModel } from "./resolve.ts";
 
 let dir: string;
@@ -122,5 +124,50 @@ describe("the hub cache", () => {
     await writeFile(join(dir, "hub/models--e--vil/refs/main"), "../../../hf");
     await expect(resolveModel("e/vil", env)).rejects.toThrow("nor a snapshot of it");
     await expect(resolveModel("../x/y", env)).rejects.toThrow("wanted a folder, a GGUF file or a hub name");
+  });
+});
+
+describe("what was pulled", () => {
+  const gguf = (seed: number) => new Uint8Array([0x47, 0x47, 0x55, 0x46, ...new Uint8Array(4000).fill(seed)]);
+
+  test("a folder, by name; one quantization of several", async () => {
+    const cache = join(dir, "pulled");
+    const env = { HF_HUB_CACHE: cache };
+    const hub = await hubServer("o/m", {
+      "m-Q4_K_M.gguf": gguf(1),
+      "m-Q8_0.gguf": gguf(2),
+      "m-F16.gguf": gguf(3),
+    });
+    try {
+      const bring = (name: string) => pull(name, { endpoint: hub.endpoint, cache });
+      const { path: usual } = await bring("o/m");
+      expect(await resolveModel("o/m", env)).toEqual({ kind: "gguf", path: usual });
+      const { path } = await bring("o/m:q8_0");
+      expect(await resolveModel("o/m:Q8_0", env)).toEqual({ kind: "gguf", path });
+      await expect(resolveModel("o/m", env)).rejects.toThrow("found 2 GGUF files, wanted one");
+      await expect(resolveModel("o/m:F16", env)).rejects.toThrow("pith pull o/m:F16");
+      hub.files.clear();
+      hub.files.set("config.json", new TextEncoder().encode("{}")).set("model.safetensors", gguf(4));
+      const folder = await bring("o/m");
+      expect(await resolveModel("o/m", env)).toEqual({ kind: "folder", path: folder.path });
+    } finally {
+      await hub.close();
+    }
+  });
+
+  test("half a download names the way on", async () => {
+    const cache = join(dir, "half");
+    const hub = await hubServer("o/m", {
+      "config.json": new TextEncoder().encode("{}"),
+      "model.safetensors": gguf(4),
+    });
+    hub.misbehave = (path, _, right) => (path === "model.safetensors" ? { ...right, cutAt: 1000 } : right);
+    await expect(pull("o/m", { endpoint: hub.endpoint, cache, tries: 1 })).rejects.toThrow(
+      "model.safetensors",
+    );
+    await hub.close();
+    await expect(resolveModel("o/m", { HF_HUB_CACHE: cache })).rejects.toThrow(
+      "its download is not finished; go on with: pith pull o/m",
+    );
   });
 });
