@@ -61,7 +61,7 @@ describe("parseConfig", () => {
     const config = parse({ ...rest, head_dim: 128 });
     expect(config.num_key_value_heads).toBe(9);
     expect(config.head_dim).toBe(128);
-    expect(config.rope.rope_theta).toBe(10000);
+    expect(config.rope!.rope_theta).toBe(10000);
     expect(config.tie_word_embeddings).toBe(false);
   });
 
@@ -74,16 +74,16 @@ describe("parseConfig", () => {
   test("rope scaling in the old and the new spelling", () => {
     const { rope_type, ...values } = LLAMA3;
     const wanted = { rope_theta: 500000, scaling: LLAMA3 };
-    expect(parse({ ...SMOL, rope_theta: 500000, rope_scaling: LLAMA3 }).rope).toEqual(wanted);
-    expect(parse({ ...SMOL, rope_theta: 500000, rope_scaling: { ...values, type: rope_type } }).rope).toEqual(
-      wanted,
-    );
+    expect(parse({ ...SMOL, rope_theta: 500000, rope_scaling: LLAMA3 }).rope)!.toEqual(wanted);
+    expect(
+      parse({ ...SMOL, rope_theta: 500000, rope_scaling: { ...values, type: rope_type } }).rope,
+    )!.toEqual(wanted);
     const { rope_theta, rope_scaling, ...bare } = SMOL;
-    expect(parse({ ...bare, rope_parameters: { ...LLAMA3, rope_theta: 500000 } }).rope).toEqual(wanted);
-    expect(parse({ ...bare, rope_parameters: { rope_type: "default", rope_theta: 5000 } }).rope).toEqual({
+    expect(parse({ ...bare, rope_parameters: { ...LLAMA3, rope_theta: 500000 } }).rope)!.toEqual(wanted);
+    expect(parse({ ...bare, rope_parameters: { rope_type: "default", rope_theta: 5000 } }).rope)!.toEqual({
       rope_theta: 5000,
     });
-    expect(parse({ ...SMOL, rope_scaling: { type: "linear", factor: 4 } }).rope.scaling).toEqual({
+    expect(parse({ ...SMOL, rope_scaling: { type: "linear", factor: 4 } }).rope!.scaling).toEqual({
       rope_type: "linear",
       factor: 4,
     });
@@ -209,7 +209,7 @@ describe("parseConfig", () => {
           expect(c.num_attention_heads % c.num_key_value_heads).toBe(0);
           for (const n of [c.hidden_size, c.intermediate_size, c.num_hidden_layers, c.head_dim, c.vocab_size])
             expect(n > 0 && n <= 2 ** 24).toBe(true);
-          expect(Number.isFinite(c.rope.rope_theta) && c.rope.rope_theta > 0).toBe(true);
+          expect(Number.isFinite(c.rope!.rope_theta) && c.rope!.rope_theta > 0).toBe(true);
         } catch (error) {
           expect(error).toBeInstanceOf(Error);
           expect((error as Error).message).toMatch(/^Cannot (read|open) "mutant.json": /);

@@ -22,6 +22,7 @@ export interface Config {
   readonly vocab_size: number;
   /** Longest sequence the model was trained for, in tokens. */
   readonly max_position_embeddings: number;
+  /** Added to the mean square in every norm; `layer_norm_epsilon` of GPT-2, `layer_norm_eps` of BERT. */
   readonly rms_norm_eps: number;
   /** The output head is the embedding. */
   readonly tie_word_embeddings: boolean;
@@ -29,7 +30,10 @@ export interface Config {
   readonly attention_bias: boolean;
   /** Llama: gate, up and down may have a bias. */
   readonly mlp_bias: boolean;
-  readonly rope: Rope;
+  /** Absent: positions are embedded (`learned_positions`). */
+  readonly rope?: Rope;
+  /** Kinds of tokens that BERT tells apart by an embedding. */
+  readonly type_vocab_size?: number;
   /** Which layers see a window only; absent: none. */
   readonly layer_types?: readonly LayerType[];
   /** Positions that a token of a sliding layer sees, its own included. */
@@ -75,9 +79,10 @@ export const LIMITS = {
  * @throws {SyntaxError | TypeError | RangeError} naming the field, the value found and the value wanted.
  */
 export function parseConfig(file: string, text: string): Config {
-  const fields = parseFields(file, text);
-  const model_type = fields.string("model_type");
+  const own = parseFields(file, text);
+  const model_type = own.string("model_type");
   const definition = definitionOf(model_type, file);
+  const fields = definition.commonFields?.(own) ?? own;
   refuseWhatIsNotImplemented(fields, definition);
   const hidden_size = fields.integer("hidden_size", LIMITS.hidden_size);
   const num_attention_heads = fields.integer("num_attention_heads", LIMITS.num_attention_heads);
@@ -100,7 +105,7 @@ export function parseConfig(file: string, text: string): Config {
     tie_word_embeddings: fields.boolean("tie_word_embeddings", false),
     attention_bias: fields.boolean("attention_bias", false),
     mlp_bias: fields.boolean("mlp_bias", false),
-    ...readRopes(fields, head_dim),
+    ...(!definition.learned_positions && readRopes(fields, head_dim)),
     ...specialTokens(fields),
   };
   checkHeads(fields, config, "num_key_value_heads", "head_dim");
@@ -205,13 +210,13 @@ export function configToJson(
 ): object {
   const { rope, rope_local, eos_token_id, ...plain } = config;
   const eos = eos_token_id.length === 1 ? eos_token_id[0] : eos_token_id;
-  const { writeConfig } = definitionOf(config.model_type, "config.json");
+  const { writeConfig, hidden_act = ["silu"] } = definitionOf(config.model_type, "config.json");
   return {
     architectures: [architecture],
     ...plain,
-    hidden_act: "silu",
+    hidden_act: hidden_act[0],
     ...(eos_token_id.length > 0 && { eos_token_id: eos }),
-    ...ropeToJson(rope, config.head_dim),
+    ...(rope && ropeToJson(rope, config.head_dim)),
     torch_dtype: dtype,
     ...writeConfig?.(config),
   };

@@ -6,6 +6,7 @@ import type { Recorder, Tensor } from "../engine/tensor.ts";
 import type { GgufFile, GgufValue } from "../formats/index.ts";
 import type { Config } from "./config.ts";
 import type { Fields } from "./fields.ts";
+import type { StoredForm } from "./stored.ts";
 
 /** The inputs of a step. T tokens of all sequences end to end, S segments, R rows whose logits are wanted. */
 export interface Batch {
@@ -19,6 +20,8 @@ export interface Batch {
   readonly rows: Tensor;
   /** f32 [ctx, components rotated] of layer i, see `ropeTable`; undefined where the layer does not rotate */
   readonly rope_table: (i: number) => Tensor | undefined;
+  /** i32 [T], for models with `type_vocab_size` */
+  readonly token_types?: Tensor;
   /** Generation: the pool of KV pages, and i32 [S, P] their numbers. Absent: attention within the step. */
   readonly cache?: { readonly kv: Tensor; readonly pages: Tensor };
 }
@@ -38,6 +41,8 @@ export interface GgufForm {
   readonly architecture: string;
   /** Stems of Hugging Face's tensor names, `*` for the layer -> GGUF's. `.weight` and `.bias` stay. */
   readonly names: Readonly<Record<string, string>>;
+  /** Norms are layer_norm: the key of their eps is another. */
+  readonly layer_norm?: boolean;
   /** Rows of q and k lie with the halves of each head interleaved. */
   readonly interleaved?: boolean;
   /**
@@ -57,6 +62,16 @@ export interface Definition {
   readonly architecture: string;
   /** How GGUF writes it. */
   readonly gguf: GgufForm;
+  /** Attention sees what follows too, and `head` gives hidden states [R, hidden_size]: for `embed`, not to generate. */
+  readonly encoder?: boolean;
+  /** Positions are embedded, nothing rotates: the config has no `rope`. */
+  readonly learned_positions?: boolean;
+  /** config.json's fields under the common names, and this type's defaults, where they are its own. */
+  commonFields?(own: Fields): Fields;
+  /** The parameter that a tensor of safetensors is, by its name there; absent: the same name. */
+  parameterName?(name: string): string;
+  /** How safetensors hold a parameter, where not as it is computed with. */
+  stored?(name: string): StoredForm | undefined;
   /** Values of config.json's `hidden_act` that its blocks compute; the first is the default. Absent: silu alone. */
   readonly hidden_act?: readonly string[];
   /** `partial_rotary_factor` may be less than 1. */

@@ -12,12 +12,22 @@ export class Fields {
   readonly file: string;
   readonly prefix: string;
   readonly #get: (name: string) => unknown;
+  readonly #own: (name: string) => string;
 
-  /** @param prefix what errors put before a field's name, e.g. `"rope_scaling."` */
-  constructor(file: string, get: (name: string) => unknown, prefix = "") {
+  /**
+   * @param prefix what errors put before a field's name, e.g. `"rope_scaling."`
+   * @param own what errors call a field
+   */
+  constructor(
+    file: string,
+    get: (name: string) => unknown,
+    prefix = "",
+    own: (name: string) => string = (name) => name,
+  ) {
     this.file = file;
     this.prefix = prefix;
     this.#get = get;
+    this.#own = own;
   }
 
   /** The value of a field, unchecked; undefined when absent or null. */
@@ -84,9 +94,19 @@ export class Fields {
     });
   }
 
+  /**
+   * The same record under other names: `names` has the record's own name of a field, where it is another. `defaults`
+   * stand for what is absent.
+   */
+  under(names: Readonly<Record<string, string>>, defaults: Readonly<Record<string, unknown>> = {}): Fields {
+    const own = (name: string) => (Object.hasOwn(names, name) ? names[name]! : name);
+    const get = (name: string) => this.value(own(name)) ?? defaults[name];
+    return new Fields(this.file, get, this.prefix, own);
+  }
+
   /** Throws the error of one field. `found` is quoted as JSON and cut. */
   fail(name: string, found: unknown, wanted: string): never {
-    const message = `Cannot read ${JSON.stringify(this.file)}: ${this.prefix}${name} is ${show(found)}, wanted ${wanted}`;
+    const message = `Cannot read ${JSON.stringify(this.file)}: ${this.prefix}${this.#own(name)} is ${show(found)}, wanted ${wanted}`;
     throw typeof found === "number" ? new RangeError(message) : new TypeError(message);
   }
 

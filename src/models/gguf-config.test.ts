@@ -55,11 +55,11 @@ describe("configFromGguf", () => {
       original_max_position_embeddings: 8192,
     };
     const config = parse({ ...LLAMA, head_dim: 64, rope_theta: 500000, rope_scaling: scaling });
-    const factors = Array.from(ropeFactors(config.rope, 64), Math.fround);
+    const factors = Array.from(ropeFactors(config.rope!, 64), Math.fround);
     const gguf = file(configToGguf(config, "m"));
     expect(configFromGguf(gguf, { "rope_freqs.weight": factors })).toEqual(config);
     const odd = factors.map((_, i) => 1 + i / 8);
-    expect(configFromGguf(gguf, { "rope_freqs.weight": odd }).rope.scaling).toEqual({
+    expect(configFromGguf(gguf, { "rope_freqs.weight": odd }).rope!.scaling).toEqual({
       rope_type: "factors",
       factors: odd,
     });
@@ -73,18 +73,18 @@ describe("configFromGguf", () => {
 
   test("a factor without a type is linear, under the older key too; 0 and 1 are none", () => {
     const metadata = configToGguf(parse(LLAMA), "m");
-    const rope = () => configFromGguf(file(metadata)).rope.scaling;
+    const rope = () => configFromGguf(file(metadata)).rope!.scaling;
     metadata.set("llama.rope.scale_linear", { type: "float32", value: 2 });
     expect(rope()).toEqual({ rope_type: "linear", factor: 2 });
-    metadata.set("llama.rope.scaling.factor", { type: "float32", value: 4 });
+    metadata.set("llama.rope!.scaling.factor", { type: "float32", value: 4 });
     expect(rope()).toEqual({ rope_type: "linear", factor: 4 });
     expect(() => configFromGguf(file(metadata), { "rope_freqs.weight": Array(8).fill(2) })).toThrow(
-      "llama.rope.scaling.factor is 4, wanted 1 where",
+      "llama.rope!.scaling.factor is 4, wanted 1 where",
     );
-    metadata.set("llama.rope.scaling.type", { type: "string", value: "none" });
+    metadata.set("llama.rope!.scaling.type", { type: "string", value: "none" });
     expect(rope()).toBeUndefined();
-    metadata.delete("llama.rope.scaling.type");
-    metadata.set("llama.rope.scaling.factor", { type: "float32", value: 1 });
+    metadata.delete("llama.rope!.scaling.type");
+    metadata.set("llama.rope!.scaling.factor", { type: "float32", value: 1 });
     expect(rope()).toBeUndefined();
   });
 
@@ -156,7 +156,7 @@ describe("configFromGguf", () => {
     [
       "rope.scaling.type",
       { type: "string", value: "yarn" },
-      'llama.rope.scaling.type is "yarn", wanted "none" or "linear"',
+      'llama.rope!.scaling.type is "yarn", wanted "none" or "linear"',
     ],
     ["expert_count", u32(8), "llama.expert_count is 8, wanted 0"],
     [

@@ -3,6 +3,7 @@
 
 import type { GgufFile, GgufValue } from "../formats/index.ts";
 import { type Config, checkHeads, LIMITS } from "./config.ts";
+import type { GgufForm } from "./definition.ts";
 import { Fields, show } from "./fields.ts";
 import { definitionOf, definitionOfGguf } from "./registry.ts";
 import { llama3Of, type Rope, yarnAttention } from "./rope.ts";
@@ -43,7 +44,7 @@ export type RopeTensors = Partial<Record<(typeof ROPE_TENSORS)[number], readonly
  */
 export function configFromGguf(file: GgufFile, ropeTensors: RopeTensors = {}): Config {
   const architecture = ggufFields(file).string("general.architecture");
-  const { model_type, gguf, partial_rotary } = definitionOfGguf(architecture, file.name);
+  const { model_type, gguf, partial_rotary, learned_positions } = definitionOfGguf(architecture, file.name);
   const fields = ggufFields(file, `${architecture}.`);
   const has = (tensor: string) => file.tensors.has(tensor);
   const hidden_size = fields.integer("embedding_length", LIMITS.hidden_size);
@@ -71,20 +72,24 @@ export function configFromGguf(file: GgufFile, ropeTensors: RopeTensors = {}): C
     head_dim,
     vocab_size: fields.integer("vocab_size", LIMITS.vocab_size, embedding?.shape[0]),
     max_position_embeddings: fields.integer("context_length", LIMITS.max_position_embeddings),
-    rms_norm_eps: fields.number("attention.layer_norm_rms_epsilon", LIMITS.rms_norm_eps),
+    rms_norm_eps: fields.number(`attention.${epsKey(gguf)}`, LIMITS.rms_norm_eps),
     tie_word_embeddings: !has("output.weight"),
     attention_bias: has("blk.0.attn_q.bias"),
     mlp_bias: has("blk.0.ffn_gate.bias"),
-    rope: {
-      rope_theta: fields.number("rope.freq_base", { min: 1e-3, max: 1e15 }, 10000),
-      ...(partial && { rotary_dim }),
-      ...scalingFromGguf(fields, rotary_dim, ropeTensors),
-    },
+    ...(!learned_positions && {
+      rope: {
+        rope_theta: fields.number("rope.freq_base", { min: 1e-3, max: 1e15 }, 10000),
+        ...(partial && { rotary_dim }),
+        ...scalingFromGguf(fields, rotary_dim, ropeTensors),
+      },
+    }),
     ...specialTokens(file),
   };
   checkHeads(fields, config, "attention.head_count_kv", "attention.key_length");
   return { ...config, ...gguf.readConfig?.(fields, config, file) };
 }
+
+const epsKey = ({ layer_norm }: GgufForm) => (layer_norm ? "layer_norm_epsilon" : "layer_norm_rms_epsilon");
 
 /** Divisors of frequencies. */
 const FACTOR = { min: 1e-3, max: 1e6 };
@@ -199,12 +204,15 @@ export function configToGguf(config: Config, name: string): Map<string, GgufValu
     [`${a}.attention.head_count_kv`, u32(config.num_key_value_heads)],
     [`${a}.attention.key_length`, u32(config.head_dim)],
     [`${a}.attention.value_length`, u32(config.head_dim)],
-    [`${a}.attention.layer_norm_rms_epsilon`, f32(config.rms_norm_eps)],
-    [`${a}.rope.dimension_count`, u32(rope.rotary_dim ?? config.head_dim)],
-    [`${a}.rope.freq_base`, f32(rope.rope_theta)],
+    [`${a}.attention.${epsKey(gguf)}`, f32(config.rms_norm_eps)],
     [`${a}.vocab_size`, u32(config.vocab_size)],
   ];
-  for (const [key, value] of [...scalingToGguf(rope), ...(gguf.writeConfig?.(config) ?? [])])
+  if (rope)
+    entries.push(
+      [`${a}.rope.dimension_count`, u32(rope.rotary_dim ?? config.head_dim)],
+      [`${a}.rope.freq_base`, f32(rope.rope_theta)],
+    );
+  for (const [key, value] of [...(rope ? scalingToGguf(rope) : []), ...(gguf.writeConfig?.(config) ?? [])])
     entries.push([`${a}.${key}`, value]);
   return new Map(entries);
 }

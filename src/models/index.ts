@@ -10,7 +10,7 @@ export { type LayerType, layerRope, layerWindow, ropeTables } from "./layers.ts"
 export { type LoadOptions, type LoadProgress, loadWeights } from "./load.ts";
 export { kvBytes, memoryNeeded } from "./memory.ts";
 export { checkTensors, type OpenedModel, openModel, weightSource } from "./open.ts";
-export { declareBatch, forward, KV, pagesFor, recordGeneration } from "./programs.ts";
+export { declareBatch, forward, KV, pagesFor, recordEncoder, recordGeneration } from "./programs.ts";
 export { definitionOf, MODEL_TYPES } from "./registry.ts";
 export { NotHere, type ResolvedModel, resolveModel } from "./resolve.ts";
 export { type RowSource, SAVE_TYPES, type SaveType } from "./rows.ts";

@@ -35,7 +35,8 @@ export async function loadWeights(
   let bytes = 0;
   // The native backend's threads read files by themselves: with all loads under way they go on while JavaScript does
   // other work. Others pass every byte through JavaScript, and would hold all of them at once.
-  const most = backend.name === "native" ? names.length : 1;
+  const most = (name: string) =>
+    backend.name === "native" && model.tensors.get(name)!.source.path !== undefined ? names.length : 1;
   const underWay = new Set<Promise<void>>();
   const one = async (name: string) => {
     weights.set(name, await loadWeight(model, backend, name, signal));
@@ -47,7 +48,7 @@ export async function loadWeights(
       signal?.throwIfAborted();
       const load = one(name).finally(() => underWay.delete(load));
       underWay.add(load);
-      if (underWay.size >= most) await Promise.race(underWay);
+      if (underWay.size >= most(name)) await Promise.race(underWay);
     }
     await Promise.all(underWay);
   } catch (error) {

@@ -21,6 +21,7 @@ import { configFromGguf, ggufFields, ROPE_TENSORS, type RopeTensors } from "./gg
 import { fromGgufName, interleavedHeads } from "./gguf-names.ts";
 import { definitionOf, definitionOfGguf } from "./registry.ts";
 import { type ResolvedModel, resolveModel } from "./resolve.ts";
+import { fromStored } from "./stored.ts";
 
 /** A model whose headers are read. Its files stay open until `close`. */
 export interface OpenedModel {
@@ -58,7 +59,15 @@ async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
     ? parseGenerationConfig(generationFile, await readText(generationFile))
     : { eos_token_id: [] };
   const weights = await readSafetensorsFolder(path);
-  const { tensors, unused } = sortTensors(definition, config, weights.tensors, (name) => name);
+  const { tensors: found, unused } = sortTensors(definition, config, weights.tensors, (name) =>
+    definition.parameterName ? definition.parameterName(name) : name,
+  );
+  const tensors = new Map(
+    [...found].map(([name, tensor]) => {
+      const form = definition.stored?.(name);
+      return [name, form ? fromStored(tensor, form) : tensor];
+    }),
+  );
   return {
     name: path,
     kind: "folder",

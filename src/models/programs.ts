@@ -22,7 +22,10 @@ export function declareBatch(g: Recorder, config: Config, ctx: number, paged: bo
       return name === undefined ? undefined : g.param(name, [ctx, rotaryDim(config, layerRope(config, i)!)]);
     },
   };
-  if (!paged) return batch;
+  if (!paged)
+    return config.type_vocab_size === undefined
+      ? batch
+      : { ...batch, token_types: g.input("token_types", "i32", ["T"]) };
   const pages = g.input("pages", "i32", ["S", pagesFor(ctx)]);
   return { ...batch, cache: { kv: g.state(KV, [0]), pages } };
 }
@@ -37,6 +40,14 @@ export function forward(definition: Definition, m: Module, batch: Batch): Tensor
   let x = definition.embed(m, batch);
   for (let i = 0; i < m.config.num_hidden_layers; i++) x = definition.block(m, i, x, batch);
   return definition.head(m, x, batch);
+}
+
+/** The program of an encoder's step: inputs as those of training; output `hidden` [R, hidden_size]. */
+export function recordEncoder(definition: Definition, config: Config, ctx: number): Program {
+  return record((g) => {
+    const m = plainModule(g, definition, config);
+    return { hidden: forward(definition, m, declareBatch(g, config, ctx, false)) };
+  });
 }
 
 /**

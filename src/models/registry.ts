@@ -1,10 +1,12 @@
 // The model types that exist. A new one is a file beside this and a line here.
 
+import { bert } from "./bert.ts";
 import type { Definition } from "./definition.ts";
+import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { qwen2 } from "./qwen2.ts";
 
-export const MODEL_TYPES: Readonly<Record<string, Definition>> = { llama, qwen2 };
+export const MODEL_TYPES: Readonly<Record<string, Definition>> = { llama, qwen2, gpt2, bert };
 
 /**
  * The definition of a model type.

@@ -45,10 +45,15 @@ export function typeFor(
   wanted: SaveType | undefined,
 ): { type: SaveType; fallback: boolean } {
   if (source.shape.length < 2) return { type: "f32", fallback: false };
+  // Tables of positions and kinds are small, and llama.cpp leaves them in floats.
+  if (wanted && WEIGHT_TYPES[wanted].blockSize > 1 && FLOAT_TABLE.test(source.name))
+    return { type: "f32", fallback: false };
   const type = wanted ?? (source.type === "q6_k" ? "q8_0" : source.type);
   const fits = source.shape.at(-1)! % WEIGHT_TYPES[type].blockSize === 0;
   return fits ? { type, fallback: false } : { type: "f16", fallback: true };
 }
+
+const FLOAT_TABLE = /(\.wpe|\.position_embeddings|\.token_type_embeddings)\.weight$/;
 
 const PIECE_VALUES = 2 ** 20;
 

@@ -61,6 +61,10 @@ export async function createRuntime(
   options: RuntimeOptions = {},
 ): Promise<Runtime> {
   const { config, definition } = model;
+  if (definition.encoder)
+    throw new TypeError(
+      `Cannot generate with ${JSON.stringify(model.name)}: ${config.model_type} is an encoder, wanted a decoder; embed makes vectors of texts with it`,
+    );
   const longest = config.max_position_embeddings;
   const ctx = options.ctx ?? Math.min(longest, DEFAULT_CTX);
   if (!Number.isInteger(ctx) || ctx < 1 || ctx > longest)

@@ -18,6 +18,7 @@ import { configToGguf } from "./gguf-config.ts";
 import { toGgufName } from "./gguf-names.ts";
 import { ropeFactors } from "./rope.ts";
 import { encodeRows, type RowSource, type SaveType } from "./rows.ts";
+import { storedShape, toStored } from "./stored.ts";
 
 /** A model to be written. */
 export interface ModelToSave {
@@ -87,8 +88,9 @@ function ggufMetadata(model: ModelToSave): Map<string, GgufValue> {
 const WITH_ROPE_FREQS = ["llama", "granite"];
 
 function ropeTensors({ rope, head_dim }: Config, { gguf }: Definition): [string, ArrayLike<number>][] {
-  const { scaling } = rope;
-  switch (scaling?.rope_type) {
+  const scaling = rope?.scaling;
+  if (!rope || !scaling) return [];
+  switch (scaling.rope_type) {
     case "longrope":
       return [
         ["rope_factors_long.weight", scaling.long_factor],
@@ -149,12 +151,13 @@ export async function saveFolder(
   await mkdir(dirname(path), { recursive: true });
   const staging = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
   try {
-    const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => ({
-      name: source.name,
-      type,
-      shape: source.shape,
-      data: () => encodeRows(source, type, "hf", definition.gguf, config),
-    }));
+    const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => {
+      const { name, shape } = source;
+      const form = definition.stored?.(name);
+      const rows = () => encodeRows(source, type, "hf", definition.gguf, config);
+      const data = () => (form ? toStored(rows(), type, shape, form) : rows());
+      return { name, type, shape: storedShape(shape, form), data };
+    });
     const options = {
       maxShardBytes: MAX_SHARD_BYTES,
       ...(signal && { signal }),
