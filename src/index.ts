@@ -3,6 +3,7 @@ export type { KvType } from "./engine/backend.ts";
 export type { BackendName } from "./engine/backends/index.ts";
 export { doctor, type Report } from "./engine/doctor.ts";
 export type { WeightType } from "./engine/weights.ts";
+export { evaluate, type TextOptions, type TextProgress, type TextResult } from "./evaluate/index.ts";
 export {
   type ChatOptions,
   type FinishReason,

@@ -14,7 +14,9 @@ const MAY: Record<string, readonly string[]> = {
   models: ["engine", "formats", "hub", "tokenizer"],
   generate: ["engine", "formats", "tokenizer", "models"],
   train: ["engine", "formats", "tokenizer", "models"],
-  cli: ["engine", "formats", "hub", "tokenizer", "models", "generate", "train", "index.ts"],
+  // Tasks are answered by generating.
+  evaluate: ["engine", "formats", "tokenizer", "models", "generate"],
+  cli: ["engine", "formats", "hub", "tokenizer", "models", "generate", "train", "evaluate", "index.ts"],
 };
 /** Exceptions, each with its reason. */
 const ALSO: Record<string, string> = {};

@@ -23,7 +23,10 @@ export interface TextOptions extends ModelOptions {
   raw?: boolean;
 }
 
-export function addModelOptions(command: Command): Command {
+export function addModelOptions(
+  command: Command,
+  ctx = "most tokens of a prompt and its answer (default: the model's, at most 4096)",
+): Command {
   return command
     .option(
       "--threads <n>",
@@ -37,11 +40,7 @@ export function addModelOptions(command: Command): Command {
         "reference",
       ]),
     )
-    .option(
-      "--ctx <tokens>",
-      "most tokens of a prompt and its answer (default: the model's, at most 4096)",
-      count(1),
-    )
+    .option("--ctx <tokens>", ctx, count(1))
     .addOption(choice("--kv <type>", "type of the KV cache (default: f16)", ["f16", "f32"]));
 }
 

@@ -55,6 +55,25 @@ export function program(): Command {
     .option("--json", "print JSON")
     .action(async (model, options) => (await import("./bench.ts")).bench(model, options));
 
+  const evaluate = pith
+    .command("evaluate")
+    .description("Measure how good a model is: perplexity of a text, and how far it is from a base.")
+    .argument("<model>", MODEL)
+    .option("--text <file>", "a text: its perplexity")
+    .option(
+      "--base <model>",
+      "a model of the same tokenizer to compare with: log-ratio, KL divergence, top-1",
+    )
+    .option(
+      "--stride <n>",
+      "windows this far apart, every token scored once (default: llama.cpp's windows)",
+      count(1),
+    )
+    .option("--limit <n>", "at most so many windows", count(1));
+  addModelOptions(evaluate, "tokens of a window (default: 512)")
+    .option("--json", "print JSON")
+    .action(async (model, options) => (await import("./evaluate.ts")).evaluate(model, options));
+
   pith
     .command("pull")
     .description("Download a model from the hub into Hugging Face's cache.")

@@ -2,7 +2,13 @@
 
 import type { KvType } from "../engine/backend.ts";
 import { type BackendName, createBackend } from "../engine/backends/index.ts";
-import { createRuntime, type LoadProgress, type OpenedModel, openModel } from "../models/index.ts";
+import {
+  bitsPerWeight,
+  createRuntime,
+  type LoadProgress,
+  type OpenedModel,
+  openModel,
+} from "../models/index.ts";
 import { Model } from "./model.ts";
 
 export interface LoadModelOptions {
@@ -73,6 +79,7 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
         tokenizer,
         backend,
         bytes: { ...runtime.bytes, perToken: runtime.bytes.weights - gatheredBytes(opened) },
+        bitsPerWeight: bitsPerWeight(opened),
         release() {
           runtime.close();
           backend.close();

@@ -1,8 +1,10 @@
 // A loaded model as the library gives it: prompts and messages in, text out. The command line and a server only wrap it.
 
+import type { Dims } from "../engine/backend.ts";
 import type { Config, GenerationConfig } from "../models/config.ts";
+import type { Runtime, Scoring } from "../models/runtime.ts";
 import { type ChatMessage, ChatTemplate, encodeChat, type Tokenizer } from "../tokenizer/index.ts";
-import { Engine, type Runner } from "./engine.ts";
+import { Engine } from "./engine.ts";
 import { Generation } from "./generation.ts";
 import { type SamplingOptions, sampleRow, seedOf } from "./sampling.ts";
 import { type Mask, Sequence } from "./sequence.ts";
@@ -33,12 +35,14 @@ export interface ModelParts {
   readonly name: string;
   readonly config: Config;
   readonly generationConfig: GenerationConfig;
-  readonly runner: Runner;
+  readonly runner: Runtime;
   /** The tokenizer, or why there is none: ids go in and out without one. */
   readonly tokenizer: Tokenizer | Error;
   readonly backend: { readonly name: string; readonly kernels: string; readonly threads: number };
   /** Bytes of weights, of those that a token reads (not the embedding, where the head has its own), of the KV cache. */
   readonly bytes: { readonly weights: number; readonly perToken: number; readonly kv: number };
+  /** Of the files' parameters. */
+  readonly bitsPerWeight: number;
   /** Frees weights, cache and threads. */
   release(): void;
 }
@@ -52,6 +56,7 @@ export class Model implements AsyncDisposable {
   /** What computes: its name, instruction set and number of threads. */
   readonly backend: ModelParts["backend"];
   readonly bytes: ModelParts["bytes"];
+  readonly bitsPerWeight: number;
   /** Tokens that end an answer: the tokenizer's and generation_config.json's. */
   readonly eosIds: ReadonlySet<number>;
   readonly #parts: ModelParts;
@@ -67,6 +72,7 @@ export class Model implements AsyncDisposable {
     this.generationConfig = generationConfig;
     this.backend = backend;
     this.bytes = bytes;
+    this.bitsPerWeight = parts.bitsPerWeight;
     this.#engine = new Engine(runner);
     this.ctx = this.#engine.ctx;
     const own = tokenizer instanceof Error ? [] : tokenizer.eosIds;
@@ -161,6 +167,11 @@ export class Model implements AsyncDisposable {
       this.#engine.add(sequence);
       signal?.addEventListener("abort", onAbort);
     });
+  }
+
+  /** A program that scores on this model's weights, with a cache of its own: what evaluation runs. The caller frees it. */
+  scoring(maxima: Dims, pages: number): Scoring {
+    return this.#parts.runner.scoring(maxima, pages);
   }
 
   /** Ends what is running with an error and frees all memory. More than once is no error. */

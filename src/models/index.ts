@@ -5,7 +5,7 @@ export { parseConfig, parseGenerationConfig } from "./config.ts";
 export { type ConvertOptions, type ConvertResult, convert } from "./convert.ts";
 export type { Batch, Definition, Module } from "./definition.ts";
 export { plainModule } from "./definition.ts";
-export { type Inspection, inspect } from "./inspect.ts";
+export { bitsPerWeight, type Inspection, inspect } from "./inspect.ts";
 export { type LayerType, layerRope, layerWindow, ropeTables } from "./layers.ts";
 export { type LoadOptions, type LoadProgress, loadWeights } from "./load.ts";
 export { kvBytes, memoryNeeded } from "./memory.ts";
@@ -14,5 +14,5 @@ export { declareBatch, forward, KV, pagesFor, recordEncoder, recordGeneration } 
 export { definitionOf, MODEL_TYPES } from "./registry.ts";
 export { NotHere, type ResolvedModel, resolveModel } from "./resolve.ts";
 export { type RowSource, SAVE_TYPES, type SaveType } from "./rows.ts";
-export { createRuntime, type Runtime, type RuntimeOptions } from "./runtime.ts";
+export { createRuntime, type Runtime, type RuntimeOptions, type Scoring } from "./runtime.ts";
 export { type ModelToSave, type SaveOptions, saveFolder, saveGguf } from "./save.ts";

@@ -79,7 +79,7 @@ export async function inspect(model: OpenedModel, ctx?: readonly number[]): Prom
     generation_config: model.generationConfig,
     parameters,
     bytes,
-    bits_per_weight: parameters > 0 ? (8 * bytes) / parameters : 0,
+    bits_per_weight: bitsPerWeight(model),
     types,
     head_type: model.tensors.get(head)?.type,
     context_length: longest,
@@ -90,6 +90,16 @@ export async function inspect(model: OpenedModel, ctx?: readonly number[]): Prom
     missing: [...wanted.keys()].filter((name) => !model.tensors.has(name)),
     unused: model.unused,
   };
+}
+
+/** Bits of the files' parameters over their number; 0 when there are none. */
+export function bitsPerWeight(model: Pick<OpenedModel, "tensors">): number {
+  let [bytes, elements] = [0, 0];
+  for (const tensor of model.tensors.values()) {
+    bytes += tensor.bytes;
+    elements += tensor.shape.reduce((a, b) => a * b, 1);
+  }
+  return elements > 0 ? (8 * bytes) / elements : 0;
 }
 
 function memoryAt(model: OpenedModel, ctx: number): Inspection["memory"] {

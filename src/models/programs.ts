@@ -1,6 +1,7 @@
 // A model as a program: recorded for generation (KV pages) or for training (attention within the step).
 
 import { PAGE } from "../engine/backend.ts";
+import { cross_entropy } from "../engine/nn.ts";
 import { type Program, record } from "../engine/program.ts";
 import type { Recorder, Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
@@ -58,5 +59,17 @@ export function recordGeneration(definition: Definition, config: Config, ctx: nu
   return record((g) => {
     const m = plainModule(g, definition, config);
     return { logits: forward(definition, m, declareBatch(g, config, ctx, true)) };
+  });
+}
+
+/**
+ * The program of a scoring step: as a generation step, with one more input `targets` i32 [R], -1 for none, and one more
+ * output `loss` [R, 1] = -log softmax(logits)[target], in nats.
+ */
+export function recordScoring(definition: Definition, config: Config, ctx: number): Program {
+  return record((g) => {
+    const m = plainModule(g, definition, config);
+    const logits = forward(definition, m, declareBatch(g, config, ctx, true));
+    return { logits, loss: cross_entropy(logits, g.input("targets", "i32", ["R"])) };
   });
 }

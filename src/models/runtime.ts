@@ -11,12 +11,13 @@ import {
 } from "../engine/backend.ts";
 import { fuse } from "../engine/fuse.ts";
 import { availableMemory } from "../engine/machine.ts";
+import type { Program } from "../engine/program.ts";
 import type { Config } from "./config.ts";
 import { ropeTables } from "./layers.ts";
 import { type LoadOptions, loadWeights } from "./load.ts";
 import { checkFits, memoryNeeded } from "./memory.ts";
 import { checkTensors, type OpenedModel, weightShapes } from "./open.ts";
-import { KV, pagesFor, recordGeneration } from "./programs.ts";
+import { KV, pagesFor, recordGeneration, recordScoring } from "./programs.ts";
 
 export interface RuntimeOptions extends LoadOptions {
   /** Longest sequence in tokens, up to what the model was trained for. Default: the lesser of that and 4096. */
@@ -45,8 +46,20 @@ export interface Runtime {
   readonly kvType: KvType;
   /** Bytes of weights, and of the KV pool. */
   readonly bytes: { readonly weights: number; readonly kv: number };
+  /** A program that scores, over the same weights, with a KV pool of its own of `pages` pages. Made at each call. */
+  scoring(maxima: Dims, pages: number): Scoring;
   /** Frees what was loaded; the backend stays. More than once is no error. */
   close(): void;
+}
+
+/** A compiled scoring program (see `recordScoring`). */
+export interface Scoring {
+  readonly executable: Executable;
+  readonly maxima: Dims;
+  readonly pages: number;
+  /** Width P of the input `pages` [S, P]. */
+  readonly pagesPerSequence: number;
+  free(): void;
 }
 
 const DEFAULT_CTX = 4096;
@@ -96,12 +109,19 @@ export async function createRuntime(
     }
     const pages = pagesFor(cacheTokens);
     const { num_hidden_layers: layers, num_key_value_heads, head_dim } = config;
-    const kv = backend.kv({ layers, num_key_value_heads, head_dim, pages, type: kvType });
+    const pool = (pages: number) =>
+      backend.kv({ layers, num_key_value_heads, head_dim, pages, type: kvType });
+    const kv = pool(pages);
     owned.push(kv);
-    const program = fuse(recordGeneration(definition, config, ctx));
-    executable = backend.compile(program, maxima);
-    for (const { name } of program.params) executable.bind(name!, bound.get(name!)!);
-    executable.bind(KV, kv);
+    const compile = (recorded: Program, maxima: Dims, kv: Storage): Executable => {
+      const program = fuse(recorded);
+      const executable = backend.compile(program, maxima);
+      for (const { name } of program.params) executable.bind(name!, bound.get(name!)!);
+      executable.bind(KV, kv);
+      return executable;
+    };
+    executable = compile(recordGeneration(definition, config, ctx), maxima, kv);
+    const pagesPerSequence = Math.ceil(ctx / PAGE);
     return {
       config,
       backend,
@@ -110,9 +130,23 @@ export async function createRuntime(
       ctx,
       vocab_size: config.vocab_size,
       pages,
-      pagesPerSequence: Math.ceil(ctx / PAGE),
+      pagesPerSequence,
       kvType,
       bytes: { weights: [...weights.values()].reduce((sum, w) => sum + w.bytes, 0), kv: kv.bytes },
+      scoring(maxima, pages) {
+        const kv = pool(pages);
+        try {
+          const executable = compile(recordScoring(definition, config, ctx), maxima, kv);
+          const free = () => {
+            executable.free();
+            kv.free();
+          };
+          return { executable, maxima, pages, pagesPerSequence, free };
+        } catch (error) {
+          kv.free();
+          throw error;
+        }
+      },
       close,
     };
   } catch (error) {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Backend } from "../../src/engine/backend.ts";
 import { ReferenceBackend } from "../../src/engine/backends/reference.ts";
 import { Model } from "../../src/generate/model.ts";
-import { createRuntime, openModel, type RuntimeOptions } from "../../src/models/index.ts";
+import { bitsPerWeight, createRuntime, openModel, type RuntimeOptions } from "../../src/models/index.ts";
 import { TINY, writeTinyModel } from "./tiny-models.ts";
 import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
 
@@ -36,6 +36,7 @@ export async function loadOn(
     tokenizer,
     backend,
     bytes: { ...runner.bytes, perToken: runner.bytes.weights },
+    bitsPerWeight: bitsPerWeight(opened),
     release() {
       runner.close();
       backend.close();

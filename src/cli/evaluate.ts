@@ -1,0 +1,127 @@
+// pith evaluate: perplexity of a text, beside a base how far from it; JSON with --json, a table without.
+
+import { readFile, stat } from "node:fs/promises";
+import { evaluate as evaluateModel, type TextResult } from "../evaluate/index.ts";
+import type { Model } from "../generate/model.ts";
+import { load } from "./load.ts";
+import type { ModelOptions } from "./options.ts";
+import { figure, note, printJson, printTable } from "./output.ts";
+import { progressBar } from "./progress.ts";
+
+export interface EvaluateOptions extends ModelOptions {
+  text?: string;
+  base?: string;
+  stride?: number;
+  limit?: number;
+  json?: boolean;
+}
+
+/** Its tokens and their figures are held in memory. */
+const MAX_TEXT_BYTES = 2 ** 29;
+
+export async function evaluate(nameOrPath: string, options: EvaluateOptions): Promise<void> {
+  if (options.text === undefined) throw new TypeError("Cannot evaluate: wanted a text, with --text <file>");
+  const text = await readText(options.text);
+  await using model = await load(nameOrPath, options);
+  await using base = options.base === undefined ? undefined : await load(options.base, options);
+  await report(options.json, (signal, bar) => textResult(model, base, text, options, signal, bar));
+}
+
+type Bar = ReturnType<typeof progressBar>;
+
+/** Runs what gives a result; Ctrl-C ends it, and shows what is finished. */
+async function report(
+  json: boolean | undefined,
+  run: (signal: AbortSignal, bar: Bar) => Promise<{ result: object; rows: [string, string][] }>,
+): Promise<void> {
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new Error("Interrupted: nothing was finished"));
+  process.once("SIGINT", onInterrupt);
+  const bar = progressBar("evaluating", "tokens");
+  try {
+    const { result, rows } = await run(interrupt.signal, bar);
+    bar.stop();
+    if (json) printJson(result);
+    else printTable(rows);
+  } finally {
+    if (interrupt.signal.aborted) process.exitCode = 130;
+    bar.stop();
+    process.off("SIGINT", onInterrupt);
+  }
+}
+
+async function textResult(
+  model: Model,
+  base: Model | undefined,
+  text: string,
+  { ctx, stride, limit, text: file }: EvaluateOptions,
+  signal: AbortSignal,
+  bar: Bar,
+) {
+  let partial: (() => TextResult | undefined) | undefined;
+  const whole = evaluateModel(model, {
+    text,
+    name: JSON.stringify(file),
+    ...(base && { base }),
+    ...(ctx !== undefined && { ctx }),
+    ...(stride !== undefined && { stride }),
+    ...(limit !== undefined && { limit }),
+    signal,
+    onProgress: ({ done, total, result }) => {
+      partial = result;
+      bar.update(done, total);
+    },
+  });
+  const result = await whole.catch((error: unknown) => {
+    const finished = signal.aborted ? partial?.() : undefined;
+    if (!finished) throw error;
+    note(`interrupted after ${finished.windows} of ${finished.windows_total} windows`);
+    return finished;
+  });
+  return {
+    result: { model: model.name, ...(base && { base: base.name }), ...result },
+    rows: textRows(result),
+  };
+}
+
+function textRows(r: TextResult): [string, string][] {
+  const percent = (x: number) => `${(100 * x).toFixed(2)} %`;
+  const of = r.windows < r.windows_total ? ` of ${figure(r.windows_total)}` : "";
+  const cut =
+    r.convention === "windows"
+      ? `windows: ${figure(r.windows)}${of} of ${r.ctx} tokens, the second half of each scored (as llama.cpp)`
+      : `strided: ${figure(r.windows)}${of} of ${r.ctx} tokens, ${r.stride} apart, each token scored once (as transformers)`;
+  const rows: [string, string][] = [
+    ["perplexity", `${precise(r.perplexity)} ± ${precise(r.perplexity_se)}`],
+    ["tokens", `${figure(r.tokens)} scored`],
+    ["convention", cut],
+    ["weights", `${r.bits_per_weight.toFixed(2)} bits a weight`],
+  ];
+  if (r.log_ratio === undefined) return rows;
+  return [
+    ...rows,
+    [
+      "base",
+      `perplexity ${precise(r.base_perplexity!)}, ${r.base_bits_per_weight!.toFixed(2)} bits a weight`,
+    ],
+    ["log ratio", `${r.log_ratio.toFixed(5)} ± ${r.log_ratio_se!.toFixed(5)}`],
+    [
+      "KL to base",
+      `mean ${precise(r.kl_mean!)}, median ${precise(r.kl_median!)}, 99 % ${precise(r.kl_p99!)}`,
+    ],
+    ["same top", percent(r.top1!)],
+  ];
+}
+
+const precise = (x: number): string =>
+  Math.abs(x) >= 1e6 ? x.toExponential(4) : String(Number(x.toPrecision(5)));
+
+async function readText(path: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found?.isFile()) throw new Error(`Cannot read ${JSON.stringify(path)}: found no such file`);
+  if (found.size > MAX_TEXT_BYTES)
+    throw new RangeError(
+      `Cannot read ${JSON.stringify(path)}: it has ${found.size} bytes, wanted at most ${MAX_TEXT_BYTES}`,
+    );
+  return new TextDecoder().decode(await readFile(path));
+}
