@@ -76,15 +76,15 @@ describe("configFromGguf", () => {
     const rope = () => configFromGguf(file(metadata)).rope!.scaling;
     metadata.set("llama.rope.scale_linear", { type: "float32", value: 2 });
     expect(rope()).toEqual({ rope_type: "linear", factor: 2 });
-    metadata.set("llama.rope!.scaling.factor", { type: "float32", value: 4 });
+    metadata.set("llama.rope.scaling.factor", { type: "float32", value: 4 });
     expect(rope()).toEqual({ rope_type: "linear", factor: 4 });
     expect(() => configFromGguf(file(metadata), { "rope_freqs.weight": Array(8).fill(2) })).toThrow(
-      "llama.rope!.scaling.factor is 4, wanted 1 where",
+      "llama.rope.scaling.factor is 4, wanted 1 where",
     );
-    metadata.set("llama.rope!.scaling.type", { type: "string", value: "none" });
+    metadata.set("llama.rope.scaling.type", { type: "string", value: "none" });
     expect(rope()).toBeUndefined();
-    metadata.delete("llama.rope!.scaling.type");
-    metadata.set("llama.rope!.scaling.factor", { type: "float32", value: 1 });
+    metadata.delete("llama.rope.scaling.type");
+    metadata.set("llama.rope.scaling.factor", { type: "float32", value: 1 });
     expect(rope()).toBeUndefined();
   });
 
@@ -156,7 +156,7 @@ describe("configFromGguf", () => {
     [
       "rope.scaling.type",
       { type: "string", value: "yarn" },
-      'llama.rope!.scaling.type is "yarn", wanted "none" or "linear"',
+      'llama.rope.scaling.type is "yarn", wanted "none" or "linear"',
     ],
     ["expert_count", u32(8), "llama.expert_count is 8, wanted 0"],
     [
