@@ -26,6 +26,8 @@ PITH_INLINE int64_t tile_tokens(int64_t left) { return left >= 16 ? 16 : left > 
 #include "int8_avx512.h"
 #elif defined(__AVX2__)
 #include "int8_avx2.h"
+#elif defined(__wasm_simd128__)
+#include "int8_wasm.h"
 #else
 #include "int8_plain.h"
 #endif

@@ -1,5 +1,6 @@
-// The module's exports: memory by address, weights into panels, programs, sampling. One thread, no libc, no imports.
-// TypeScript (src/engine/backends/wasm.ts) owns every object; addresses are of the module's memory.
+// The module's exports: memory by address, weights into panels, programs, sampling, threads. No libc; memory is imported.
+// TypeScript (src/engine/backends/wasm.ts) owns every object; addresses are of the module's memory. Every thread has an
+// instance of the module over the same memory; all exports but `work` are for the thread that made the backend.
 #include "cpu.h"
 #include "program.h"
 
@@ -119,31 +120,173 @@ PITH_EXPORT(program_resolve) uint32_t wasm_program_resolve(Program* program, int
   return uint32_t(shared);
 }
 
-static void meet_alone(const Run&, int) {}
-// LOCAL_BYTES at `local`, what `program_resolve` said at `shared`.
-PITH_EXPORT(program_run)
-void wasm_program_run(const Program* program, int32_t T, int32_t S, int32_t R, uint8_t* shared, uint8_t* local) {
-  Run run = {};
-  run.T = T;
-  run.S = S;
-  run.R = R;
-  run.threads = 1;
-  run.meet = meet_alone;
-  run.shared = shared;
-  run.local[0] = local;
-  program_run(program, run, 0);
-}
 PITH_EXPORT(local_bytes) uint32_t wasm_local_bytes() { return LOCAL_BYTES; }
 
-// --- Sampling ---------------------------------------------------------------------------------------------------------
+// --- Jobs: a run, then the sampling of some of its rows ---------------------------------------------------------------
 
+// Bytes of scratch for sampling a row of a packed request.
 PITH_EXPORT(sample_scratch) uint32_t wasm_sample_scratch(const int32_t* ints, int32_t row, int32_t vocab) {
   return uint32_t(isa_wasm.sample_scratch(ints, row, vocab));
 }
-PITH_EXPORT(sample_row)
-void wasm_sample_row(float* logits, int32_t vocab, const int32_t* ints, const double* floats, int32_t row, int32_t stride,
-                     int32_t* ids, double* logprobs, uint8_t* scratch) {
-  isa_wasm.sample(logits, vocab, ints, floats, row, stride, ids, logprobs, scratch);
+
+namespace {
+
+struct Job {
+  const Program* program;       // or null: only sampling
+  int32_t T, S, R, threads;
+  uint8_t *shared, *local;      // LOCAL_BYTES at `local` for each thread, what `program_resolve` said at `shared`
+  int32_t rows, vocab, stride;  // sampling: `rows` of logits [.., vocab], `stride` answers each
+  float* logits;
+  const int32_t* ints;
+  const double* floats;
+  int32_t* ids;
+  double* logprobs;
+  uint8_t* scratch;             // `scratch_bytes` for each thread
+  uint32_t scratch_bytes;
+  const uint8_t* read;          // or null: memory to read, to measure that
+  uint32_t read_bytes;
+};
+
+void sample_rows(const Job& job, int thread) {
+  for (int32_t row = thread; row < job.rows; row += job.threads)
+    isa_wasm.sample(job.logits + int64_t(row) * job.vocab, job.vocab, job.ints, job.floats, row, job.stride,
+                    job.ids + int64_t(row) * job.stride, job.logprobs + int64_t(row) * job.stride,
+                    job.scratch + int64_t(thread) * job.scratch_bytes);
+}
+
+volatile uint64_t read_sum[MAX_THREADS];
+
+// One thread's part of the job.
+void do_part(const Job& job, void (*meet)(const Run&, int), int thread) {
+  if (job.program) {
+    Run run = {};
+    run.T = job.T;
+    run.S = job.S;
+    run.R = job.R;
+    run.threads = job.threads;
+    run.meet = meet;
+    run.shared = job.shared;
+    for (int i = 0; i < job.threads; i++) run.local[i] = job.local + size_t(i) * LOCAL_BYTES;
+    program_run(job.program, run, thread);
+    if (job.rows && job.threads > 1) meet(run, thread);
+  }
+  sample_rows(job, thread);
+  if (job.read) {
+    int64_t begin, end;
+    share(job.read_bytes, 4096, job.threads, thread, &begin, &end);
+    read_sum[thread] = isa_wasm.read(job.read + begin, size_t(end - begin));
+  }
+}
+void meet_alone(const Run&, int) {}
+
+// --- Threads: the one job that all of them work on --------------------------------------------------------------------
+
+// Turns of a loop that only looks, 1 to 2 ns each, before a thread sleeps: as in pool.cc, a thread's patience shrinks when
+// it was in vain (something else has the other core) and grows back slowly. Between jobs it is short, because JavaScript
+// may be waiting for this very core.
+constexpr int IDLE_PATIENCE = 2000, LEAST_PATIENCE = 500, MOST_PATIENCE = 20000;
+
+struct alignas(64) Worker {
+  uint32_t seen;      // the job it did last
+  int32_t patience;
+};
+Worker workers[MAX_THREADS];
+Job draft, job;    // what is being stated; what the threads do
+alignas(64) uint32_t posted;     // number of the job; 0: none yet
+alignas(64) int32_t left;        // threads that have not finished it
+alignas(64) uint32_t arrived, phase, sleepers;
+bool stopping;
+
+uint32_t now(const uint32_t& word) { return __atomic_load_n(&word, __ATOMIC_SEQ_CST); }
+
+// Returns when `word` is no longer `old`: after some looking, asleep. True: it came while looking.
+bool await(uint32_t& word, uint32_t old, int patience) {
+  for (int turn = 0; turn < patience; turn++)
+    if (now(word) != old) return true;
+  while (now(word) == old) __builtin_wasm_memory_atomic_wait32(reinterpret_cast<int*>(&word), int(old), -1);
+  return false;
+}
+
+void meet_others(const Run& run, int thread) {
+  uint32_t before = now(phase);
+  if (__atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST) == uint32_t(run.threads)) {
+    __atomic_store_n(&arrived, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&phase, before + 1, __ATOMIC_SEQ_CST);
+    // Who counted itself in before the store is woken; who did so later finds the new phase.
+    if (now(sleepers)) __builtin_wasm_memory_atomic_notify(reinterpret_cast<int*>(&phase), run.threads);
+    return;
+  }
+  Worker& w = workers[thread];
+  for (int turn = 0; turn < w.patience; turn++)
+    if (now(phase) != before) {
+      if (w.patience < MOST_PATIENCE) w.patience += 1 + w.patience / 32;
+      return;
+    }
+  w.patience = w.patience / 4 > LEAST_PATIENCE ? w.patience / 4 : LEAST_PATIENCE;
+  __atomic_add_fetch(&sleepers, 1, __ATOMIC_SEQ_CST);
+  await(phase, before, 0);
+  __atomic_sub_fetch(&sleepers, 1, __ATOMIC_SEQ_CST);
+}
+
+}  // namespace
+
+// States the next job: a run of `program` (or null).
+PITH_EXPORT(job_run)
+void wasm_job_run(const Program* program, int32_t T, int32_t S, int32_t R, int32_t threads, uint8_t* shared, uint8_t* local) {
+  draft = {};
+  draft.program = program;
+  draft.T = T;
+  draft.S = S;
+  draft.R = R;
+  draft.threads = threads;
+  draft.shared = shared;
+  draft.local = local;
+}
+// and what is sampled after it.
+PITH_EXPORT(job_sample)
+void wasm_job_sample(float* logits, int32_t rows, int32_t vocab, int32_t stride, const int32_t* ints, const double* floats,
+                     int32_t* ids, double* logprobs, uint8_t* scratch, uint32_t scratch_bytes) {
+  draft.logits = logits;
+  draft.rows = rows;
+  draft.vocab = vocab;
+  draft.stride = stride;
+  draft.ints = ints;
+  draft.floats = floats;
+  draft.ids = ids;
+  draft.logprobs = logprobs;
+  draft.scratch = scratch;
+  draft.scratch_bytes = scratch_bytes;
+}
+// Or only a read of memory, as fast as it goes.
+PITH_EXPORT(job_read) void wasm_job_read(const uint8_t* data, uint32_t bytes, int32_t threads) {
+  draft = {};
+  draft.threads = threads;
+  draft.read = data;
+  draft.read_bytes = bytes;
+}
+// Does the job, which is for one thread, here and now.
+PITH_EXPORT(job_here) void wasm_job_here() { do_part(draft, meet_alone, 0); }
+// Gives it to all threads; they must have finished the one before.
+PITH_EXPORT(job_post) void wasm_job_post() {
+  job = draft;
+  __atomic_store_n(&left, job.threads, __ATOMIC_SEQ_CST);
+  __atomic_add_fetch(&posted, 1, __ATOMIC_SEQ_CST);
+  __builtin_wasm_memory_atomic_notify(reinterpret_cast<int*>(&posted), MAX_THREADS);
+}
+// Ends all threads that wait for a job.
+PITH_EXPORT(stop) void wasm_stop() {
+  __atomic_store_n(&stopping, true, __ATOMIC_SEQ_CST);
+  wasm_job_post();
+}
+// Waits for a job and does this thread's part. 1: it was the last to finish; 0: another one will be; -1: the end.
+PITH_EXPORT(work) int32_t wasm_work(int32_t thread) {
+  Worker& w = workers[thread];
+  await(posted, w.seen, IDLE_PATIENCE);
+  w.seen++;  // the next job comes after all have finished this one
+  if (__atomic_load_n(&stopping, __ATOMIC_SEQ_CST)) return -1;
+  if (!w.patience) w.patience = MOST_PATIENCE;
+  do_part(job, meet_others, thread);
+  return __atomic_sub_fetch(&left, 1, __ATOMIC_SEQ_CST) == 0;
 }
 
 }  // namespace pith

@@ -56,7 +56,7 @@ export interface KvSpec {
 
 export interface Backend {
   readonly name: "native" | "wasm" | "reference";
-  /** Instruction set in use, e.g. "avx512", "avx2", "scalar", "simd128". */
+  /** Instruction set in use, e.g. "avx512", "avx2", "scalar", "relaxed-simd", "simd128". */
   readonly kernels: string;
   readonly threads: number;
   /** Row-major f32 or i32 memory, zeros unless `data` is given. Trainable parameters, tables and moments live in it. */

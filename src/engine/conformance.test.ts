@@ -7,6 +7,8 @@ import type { Backend } from "./backend.ts";
 import { createBackend } from "./backends/index.ts";
 import { NativeBackend } from "./backends/native.ts";
 import { ReferenceBackend } from "./backends/reference.ts";
+import { WasmBackend } from "./backends/wasm.ts";
+import { WASM_KERNELS } from "./backends/wasm-module.ts";
 import { CASES, type Case } from "./conformance/cases.ts";
 import { nmse, type Outcome, runCase, weightTypes } from "./conformance/run.ts";
 
@@ -17,7 +19,10 @@ const BACKENDS = [
     label: `native ${kernels}`,
     options: { backend: "native", kernels, threads: 2 } as const,
   })),
-  { label: "wasm", options: { backend: "wasm" } as const },
+  ...WASM_KERNELS.map((kernels) => ({
+    label: `wasm ${kernels}`,
+    options: { backend: "wasm", kernels, threads: 2 } as const,
+  })),
 ];
 const LENGTHS = [0, 1, 3, 8, 17];
 
@@ -90,6 +95,31 @@ describe.each(native.map((kernels) => ({ kernels })))("native $kernels, the same
     },
   );
 });
+
+// Relaxed instructions are used only where their result is defined, so both builds give the same bits too.
+test("wasm, the same bits with any build and number of threads", async () => {
+  const all = await Promise.all(
+    WASM_KERNELS.flatMap((kernels) =>
+      [1, 2].map((threads) => WasmBackend.create({ kernels, threads, smallWork: 0 })),
+    ),
+  );
+  for (const c of CASES) {
+    const types = weightTypes(c);
+    for (const type of types) {
+      let first: Outcome | undefined;
+      for (const backend of all) {
+        const outcome = await runCase(backend, c, type, dims(17));
+        first ??= outcome;
+        for (const [name, values] of first.values)
+          expect(
+            outcome.values.get(name),
+            `${c.op} ${c.label} ${type} ${name}: ${backend.kernels}, ${backend.threads} threads`,
+          ).toEqual(values);
+      }
+    }
+  }
+  for (const backend of all) backend.close();
+}, 60_000);
 
 /** The first T rows of `whole` are those of `part`, bit for bit (values of operands depend on index alone). */
 function prefixEqual(part: Outcome, whole: Outcome, T: number, what: string): void {

@@ -4,6 +4,7 @@ import { cpus } from "node:os";
 import type { Backend } from "./backend.ts";
 import { loadAddon } from "./backends/addon.ts";
 import { chosenBackend } from "./backends/index.ts";
+import { relaxedSimd } from "./backends/wasm-module.ts";
 import { chooseThreads, cpuQuota, memory, usableCores } from "./machine.ts";
 
 export { availableMemory } from "./machine.ts";
@@ -40,7 +41,11 @@ export interface Report {
 const PROBE_BYTES = 256 << 20;
 const PROBE_ROUNDS = 5;
 
-const KERNELS = { wasm: "simd128", reference: "float64" };
+/** Kernels in use of a backend that needs no addon. */
+function kernelsOf(backend: "wasm" | "reference"): string {
+  if (backend === "reference") return "float64";
+  return process.env.PITH_KERNELS || (relaxedSimd() ? "relaxed-simd" : "simd128");
+}
 
 /** Takes about half a second, and blocks meanwhile. */
 export function doctor(): Report {
@@ -57,7 +62,7 @@ export function doctor(): Report {
     const addon = loadAddon();
     const { isas, features } = addon.info();
     const backend = chosenBackend() ?? "native";
-    const kernels = backend === "native" ? process.env.PITH_KERNELS || isas[0]! : KERNELS[backend];
+    const kernels = backend === "native" ? process.env.PITH_KERNELS || isas[0]! : kernelsOf(backend);
     const bytes = Math.min(PROBE_BYTES, Math.floor(machine.memory.available / 4));
     const bandwidth_gbps: Record<number, number> = {};
     for (const n of probedThreads(threads))
@@ -70,7 +75,7 @@ export function doctor(): Report {
       ...machine,
       features: [],
       isas: [],
-      kernels: KERNELS[backend],
+      kernels: kernelsOf(backend),
       backend,
       reason,
       bandwidth_gbps: {},

@@ -1,5 +1,6 @@
 /** Choosing a backend: native when its addon loads, else WASM; or the one that is asked for. */
 import type { Backend } from "../backend.ts";
+import { chooseThreads } from "../machine.ts";
 import { NativeBackend } from "./native.ts";
 import { ReferenceBackend } from "./reference.ts";
 import { WasmBackend } from "./wasm.ts";
@@ -11,7 +12,10 @@ export interface BackendOptions {
   readonly backend?: BackendName;
   /** Default: `PITH_THREADS`, else the cores that the process may use. */
   readonly threads?: number;
-  /** Instruction set of the native backend: "avx512", "avx2" or "scalar". Default: `PITH_KERNELS`, else the best. */
+  /**
+   * Instruction set: "avx512", "avx2" or "scalar" of the native backend, "relaxed-simd" or "simd128" of wasm. Default:
+   * `PITH_KERNELS`, else the best.
+   */
   readonly kernels?: string;
 }
 
@@ -27,7 +31,9 @@ export function chosenBackend(option?: string): BackendName | undefined {
 export async function createBackend(options: BackendOptions = {}): Promise<Backend> {
   const name = chosenBackend(options.backend);
   if (name === "reference") return new ReferenceBackend();
-  if (name === "wasm") return WasmBackend.create(options);
-  if (name === "native" || NativeBackend.available()) return new NativeBackend(options);
-  return WasmBackend.create(options);
+  if (name !== "wasm" && (name === "native" || NativeBackend.available())) return new NativeBackend(options);
+  return WasmBackend.create({
+    threads: chooseThreads(options.threads),
+    kernels: options.kernels ?? (process.env.PITH_KERNELS || undefined),
+  });
 }

@@ -3,11 +3,12 @@ import type { Dims, Executable, Storage } from "../backend.ts";
 import { plan } from "../plan.ts";
 import type { Program } from "../program.ts";
 import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
-import { elements, symbol, type Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 import type { Handle } from "./addon.ts";
 import { checkBinding, checkBound, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
 import { encodeImage } from "./image.ts";
 import { type NativeBackend, NativeStorage } from "./native.ts";
+import { Work } from "./work.ts";
 
 /** Runs on the calling thread follow each other for at most this long before the event loop gets a turn. */
 const TURN_MS = 5;
@@ -30,9 +31,8 @@ export class NativeExecutable implements Executable {
   private readonly bound = new Map<string, NativeStorage>();
   private readonly inputs: readonly Input[];
   private readonly outputs: ReadonlyMap<string, { tensor: Tensor; place: number | undefined }>;
-  /** Bytes that a run touches, about: of bound storage for each token, and of activations (see `work`). */
-  private weight = 0;
-  private readonly activations: { fixed: number; T: number; S: number; R: number };
+  private readonly work: Work;
+  private counted = false;
   private last: Dims = { T: 0, S: 0, R: 0 };
   private running = false;
   private freed = false;
@@ -47,7 +47,7 @@ export class NativeExecutable implements Executable {
     this.arenaBytes = planned.arenaBytes;
     const image = encodeImage(program, planned, maxima, backend.table);
     this.handle = backend.addon.program(image.words, backend.kernels);
-    this.activations = activationBytes(program);
+    this.work = new Work(program);
     this.slots = new Map(image.slots.map((tensor, slot) => [tensor.name!, { slot, tensor }]));
     const [buffer, start] = backend.addon.inputs(this.handle);
     this.inputs = program.inputs.map((tensor) => {
@@ -73,7 +73,7 @@ export class NativeExecutable implements Executable {
     checkBinding(this.program, name, found.tensor, storage);
     this.backend.addon.bind(this.handle, found.slot, storage.handle);
     this.bound.set(name, storage);
-    this.weight = 0;
+    this.counted = false;
   }
 
   async run(
@@ -92,7 +92,9 @@ export class NativeExecutable implements Executable {
     this.last = { T, S, R };
 
     const { addon, threads } = this.backend;
-    if (this.work(dims) < this.backend.smallWork) {
+    if (!this.counted) this.work.bind(this.bound);
+    this.counted = true;
+    if (this.work.bytes(dims) < this.backend.smallWork) {
       const now = performance.now();
       if (now - turned > TURN_MS) {
         this.running = true;
@@ -110,24 +112,6 @@ export class NativeExecutable implements Executable {
       }
     }
     return rows && rows.length > 0 ? this.sampled(rows) : [];
-  }
-
-  private work({ T, S, R }: Dims): number {
-    this.weight ||= this.touchedStorage();
-    const a = this.activations;
-    return this.weight * Math.max(1, T) + a.fixed + a.T * T + a.S * S + a.R * R;
-  }
-
-  /** Bytes of weights that products read, and of what is not a pool and is written. */
-  private touchedStorage(): number {
-    const touched = new Set<NativeStorage>();
-    for (const node of this.program.nodes)
-      for (const t of node.inputs) {
-        const storage = this.bound.get(t.name ?? "");
-        if (storage && storage.kind !== "kv" && (t.kind === "state" || PRODUCTS.has(node.op)))
-          touched.add(storage);
-      }
-    return [...touched].reduce((sum, storage) => sum + storage.bytes, 1);
   }
 
   sample(rows: readonly SampleRow[]): SampleResult[] {
@@ -201,13 +185,5 @@ export class NativeExecutable implements Executable {
   }
 }
 
-const PRODUCTS = new Set(["linear", "matmul_nt", "matmul_nn", "matmul_tn"]);
 const NO_INTS = new Int32Array(0);
 const NO_FLOATS = new Float64Array(0);
-
-function activationBytes(program: Program): { fixed: number; T: number; S: number; R: number } {
-  const bytes = { fixed: 0, T: 0, S: 0, R: 0 };
-  for (const node of program.nodes)
-    for (const t of node.outputs) bytes[symbol(t.shape) ?? "fixed"] += elements(t.shape) * 4;
-  return bytes;
-}

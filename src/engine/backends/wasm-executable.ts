@@ -8,8 +8,9 @@ import { checkBinding, checkBound, checkDims, checkInput, count, UNLIMITED } fro
 import { encodeImage } from "./image.ts";
 import { type WasmBackend, WasmStorage } from "./wasm.ts";
 import type { Block, WasmModule } from "./wasm-module.ts";
+import { Work } from "./work.ts";
 
-/** Runs follow each other for at most this long before the event loop gets a turn. */
+/** Runs on the calling thread follow each other for at most this long before the event loop gets a turn. */
 const TURN_MS = 10;
 let turned = 0;
 
@@ -26,9 +27,10 @@ export class WasmExecutable implements Executable {
   private readonly blocks: Block[] = [];
   private readonly arena: Block;
   private readonly inputs: Block;
-  private readonly local: Block;
   private shared: Block | undefined;
   private readonly handle: number;
+  private readonly work: Work;
+  private counted = false;
   private last: Dims = { T: 0, S: 0, R: 0 };
   private running = false;
   private freed = false;
@@ -43,6 +45,7 @@ export class WasmExecutable implements Executable {
     this.arenaBytes = planned.arenaBytes;
     this.module.checkRoom(this.arenaBytes, "the planned memory of a program");
     this.place = planned.place;
+    this.work = new Work(program);
     const image = encodeImage(program, planned, maxima, backend.table);
     this.offsets = image.inputs;
     this.slots = new Map(image.slots.map((tensor, slot) => [tensor.name!, { slot, tensor }]));
@@ -60,7 +63,6 @@ export class WasmExecutable implements Executable {
       this.arena = this.take(this.arenaBytes, "the planned memory of a program");
       const block = this.take(bytes, "a program");
       this.inputs = this.take(inputBytes, "the inputs of a program");
-      this.local = this.take(exports.local_bytes(), "scratch");
       this.handle =
         exports.program_make(block.address, words.address, this.arena.address, this.inputs.address) >>> 0;
     } catch (error) {
@@ -103,6 +105,7 @@ export class WasmExecutable implements Executable {
     );
     this.module.checkRefusal("bind storage");
     this.bound.set(name, storage);
+    this.counted = false;
   }
 
   async run(
@@ -125,24 +128,46 @@ export class WasmExecutable implements Executable {
     }
     this.last = { T, S, R };
 
-    // The run itself holds the thread; between runs others get theirs.
+    if (!this.counted) this.work.bind(this.bound);
+    this.counted = true;
+    const { threads, smallWork } = this.backend;
+    const pool = this.work.bytes(dims) < smallWork ? undefined : this.backend.pool;
     this.running = true;
     try {
-      if (performance.now() - turned > TURN_MS) {
-        await new Promise<void>((resolve) => afterTurn(resolve));
-        turned = performance.now();
-      }
-      this.checkFreed("run a program"); // that turn may have taken things away
-      this.checkStorage();
+      if (!pool) await this.turn();
       const { exports } = this.module;
       const shared = exports.program_resolve(this.handle, T, S, R) >>> 0;
       this.module.checkRefusal("run a program");
       this.reserve(shared);
-      exports.program_run(this.handle, T, S, R, this.shared?.address ?? 0, this.local.address);
+      const n = pool ? threads : 1;
+      const request = rows && rows.length > 0 ? this.request(rows, n) : undefined;
+      const local = pool?.local ?? this.backend.local;
+      const state = () => {
+        exports.job_run(this.handle, T, S, R, n, this.shared?.address ?? 0, local.address);
+        request?.state();
+      };
+      try {
+        if (pool) await pool.run(state);
+        else {
+          state();
+          exports.job_here();
+        }
+        return request?.results() ?? [];
+      } finally {
+        request?.free();
+      }
     } finally {
       this.running = false;
     }
-    return rows && rows.length > 0 ? this.sampled(rows) : [];
+  }
+
+  /** What runs on this thread holds it; between runs others get their turn. */
+  private async turn(): Promise<void> {
+    if (performance.now() - turned <= TURN_MS) return;
+    await new Promise<void>((resolve) => afterTurn(resolve));
+    turned = performance.now();
+    this.checkFreed("run a program"); // that turn may have taken things away
+    this.checkStorage();
   }
 
   private checkStorage(): void {
@@ -161,7 +186,16 @@ export class WasmExecutable implements Executable {
   sample(rows: readonly SampleRow[]): SampleResult[] {
     this.checkIdle("sample");
     this.checkRows(rows, this.last.R);
-    return rows.length > 0 ? this.sampled(rows) : [];
+    if (rows.length === 0) return [];
+    const request = this.request(rows, 1);
+    try {
+      this.module.exports.job_run(0, 0, 0, 0, 1, 0, 0);
+      request.state();
+      this.module.exports.job_here();
+      return request.results();
+    } finally {
+      request.free();
+    }
   }
 
   private checkRows(rows: readonly SampleRow[], R: number): void {
@@ -170,44 +204,58 @@ export class WasmExecutable implements Executable {
     if (rows.length > 0) this.output("logits", "sample");
   }
 
-  private sampled(rows: readonly SampleRow[]): SampleResult[] {
+  /** Room for sampling rows of the logits on so many threads; `state` makes it part of the job that is being stated. */
+  private request(rows: readonly SampleRow[], threads: number) {
     const { module } = this;
     const { tensor, place } = this.output("logits", "sample");
     const vocab = tensor.shape.at(-1) as number;
     const { ints, floats, stride } = packSample(rows, vocab);
     const answers = rows.length * stride;
     const room = module.alloc(floats.length * 8 + answers * 8 + answers * 4 + ints.length * 4, "sampling");
+    const floatsAt = room.address;
+    const logprobsAt = floatsAt + floats.length * 8;
+    const idsAt = logprobsAt + answers * 8;
+    const intsAt = idsAt + answers * 4;
+    module.doubles(floatsAt, floats.length).set(floats);
+    module.ints(intsAt, ints.length).set(ints);
+    let each = 0;
+    for (let row = 0; row < rows.length; row++)
+      each = Math.max(each, module.exports.sample_scratch(intsAt, row, vocab) >>> 0);
+    each = Math.ceil(each / 64) * 64;
+    let scratch: Block;
     try {
-      const floatsAt = room.address;
-      const logprobsAt = floatsAt + floats.length * 8;
-      const idsAt = logprobsAt + answers * 8;
-      const intsAt = idsAt + answers * 4;
-      module.doubles(floatsAt, floats.length).set(floats);
-      module.ints(intsAt, ints.length).set(ints);
-      for (let row = 0; row < rows.length; row++) {
-        const scratch = module.alloc(module.exports.sample_scratch(intsAt, row, vocab) >>> 0, "sampling");
-        module.exports.sample_row(
-          this.arena.address + place + row * vocab * 4,
+      scratch = module.alloc(each * threads, "sampling");
+    } catch (error) {
+      module.free(room);
+      throw error;
+    }
+    const logits = this.arena.address + place;
+    return {
+      state: () =>
+        module.exports.job_sample(
+          logits,
+          rows.length,
           vocab,
+          stride,
           intsAt,
           floatsAt,
-          row,
-          stride,
-          idsAt + row * stride * 4,
-          logprobsAt + row * stride * 8,
+          idsAt,
+          logprobsAt,
           scratch.address,
-        );
+          each,
+        ),
+      results: () =>
+        unpackSample(
+          rows,
+          stride,
+          module.ints(idsAt, answers).slice(),
+          module.doubles(logprobsAt, answers).slice(),
+        ),
+      free: () => {
+        module.free(room);
         module.free(scratch);
-      }
-      return unpackSample(
-        rows,
-        stride,
-        module.ints(idsAt, answers).slice(),
-        module.doubles(logprobsAt, answers).slice(),
-      );
-    } finally {
-      module.free(room);
-    }
+      },
+    };
   }
 
   read(output: string, into: Float32Array, start = 0): void {

@@ -1,6 +1,7 @@
 /**
- * The WebAssembly backend: everything lies in one module's 32-bit memory, and runs on the thread that calls. Checks what
- * callers give it; what ops mean was checked when they were recorded. Imports nothing of Node.
+ * The WebAssembly backend: everything lies in one module's 32-bit memory, and runs on workers that share it; where memory
+ * cannot be shared, on the thread that calls. Checks what callers give it; what ops mean was checked when they were
+ * recorded. Imports nothing of Node.
  */
 import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
 import type { Program } from "../program.ts";
@@ -16,14 +17,28 @@ import {
   readVector,
 } from "./checks.ts";
 import { WasmExecutable } from "./wasm-executable.ts";
-import { type Block, WasmModule } from "./wasm-module.ts";
+import { type Block, WASM_KERNELS, type WasmKernels, WasmModule } from "./wasm-module.ts";
+import { WasmThreads } from "./wasm-threads.ts";
 
 export interface WasmOptions {
-  /** Bytes of wasm/pith.wasm. Default: the file beside the package, by `fetch` or from disk. */
+  /** Bytes of a module of wasm/. Default: the file beside the package that fits the engine, by `fetch` or from disk. */
   readonly module?: Uint8Array;
-  /** "simd128" is what there is. */
-  readonly kernels?: string;
+  /** "relaxed-simd" or "simd128". Default: the first that the engine has. */
+  readonly kernels?: string | undefined;
+  /**
+   * Default: one for each processor of the machine, at most 64. Where memory cannot be shared (a page without the COOP
+   * and COEP headers) or workers cannot be had, programs run on the calling thread whatever is asked for.
+   */
+  readonly threads?: number;
+  /**
+   * A run that touches fewer bytes than this is done on the calling thread: handing it to another one and hearing back
+   * takes longer. Default 1 MiB; 0: never (for tests and measurements).
+   */
+  readonly smallWork?: number;
 }
+
+/** MAX_THREADS in kernels/pith.h. */
+const MOST_THREADS = 64;
 
 export class WasmStorage implements Storage, Described {
   readonly kind: Storage["kind"];
@@ -61,9 +76,14 @@ export class WasmStorage implements Storage, Described {
 
 export class WasmBackend implements Backend {
   readonly name = "wasm";
-  readonly kernels = "simd128";
-  readonly threads = 1;
+  readonly kernels: string;
+  readonly threads: number;
+  readonly smallWork: number;
   readonly module: WasmModule;
+  /** Undefined: everything runs on the calling thread. */
+  readonly pool: WasmThreads | undefined;
+  /** Scratch of the calling thread. */
+  readonly local: Block;
   /** Kernel names by opcode. */
   readonly table: readonly string[];
   /** Numbers of `Type` in kernels/pith.h. */
@@ -72,16 +92,30 @@ export class WasmBackend implements Backend {
 
   /**
    * @throws {Error} when the module cannot be read or the engine refuses it
-   * @throws {RangeError} when other kernels are asked for
+   * @throws {RangeError} when other kernels are asked for, or on a bad number of threads
    */
   static async create(options: WasmOptions = {}): Promise<WasmBackend> {
-    if (options.kernels !== undefined && options.kernels !== "simd128")
-      throw new RangeError(`Cannot use kernels "${options.kernels}": the wasm backend has simd128`);
-    return new WasmBackend(await WasmModule.load(options.module));
+    const { kernels, smallWork = 1 << 20 } = options;
+    if (kernels !== undefined && !WASM_KERNELS.includes(kernels as WasmKernels))
+      throw new RangeError(
+        `Cannot use kernels "${kernels}": the wasm backend has ${WASM_KERNELS.join(" and ")}`,
+      );
+    const threads = options.threads ?? processors();
+    if (!(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS))
+      throw new RangeError(`Cannot use ${threads} threads: wanted a whole number from 1 to ${MOST_THREADS}`);
+    const what = { bytes: options.module, kernels: kernels as WasmKernels | undefined };
+    const module = await WasmModule.load({ ...what, shared: true });
+    const pool = module.shared ? await WasmThreads.start(module, threads) : undefined;
+    return new WasmBackend(module, pool, pool ? threads : 1, smallWork);
   }
 
-  private constructor(module: WasmModule) {
+  private constructor(module: WasmModule, pool: WasmThreads | undefined, threads: number, smallWork: number) {
     this.module = module;
+    this.pool = pool;
+    this.threads = threads;
+    this.smallWork = smallWork;
+    this.kernels = module.kernels;
+    this.local = module.alloc(module.exports.local_bytes(), "scratch");
     this.table = module.names((i) => module.exports.kernel_name(i));
     this.types = new Map(module.names((i) => module.exports.type_name(i)).map((name, i) => [name, i]));
   }
@@ -146,6 +180,7 @@ export class WasmBackend implements Backend {
 
   /** The module's memory goes with the last reference to this backend. */
   close(): void {
+    if (!this.closed) this.pool?.close();
     this.closed = true;
   }
 
@@ -170,4 +205,9 @@ export class WasmBackend implements Backend {
     checkDenseRange(storage, action, data, start);
     return storage;
   }
+}
+
+function processors(): number {
+  const { navigator } = globalThis as { navigator?: { hardwareConcurrency?: number } };
+  return Math.min(MOST_THREADS, navigator?.hardwareConcurrency ?? 1);
 }
