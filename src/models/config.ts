@@ -42,6 +42,11 @@ export interface Config {
   readonly rope_local?: Rope;
   /** For each layer 1, or 0 where positions are not rotated (so in SmolLM3's config.json); absent: all rotate. */
   readonly no_rope_layers?: readonly number[];
+  /** Granite: factors of the embedding, of what is added to the residual and of q·k; a divisor of the logits. */
+  readonly embedding_multiplier?: number;
+  readonly residual_multiplier?: number;
+  readonly attention_multiplier?: number;
+  readonly logits_scaling?: number;
   readonly bos_token_id?: number;
   readonly eos_token_id: readonly number[];
   readonly pad_token_id?: number;

@@ -1,18 +1,36 @@
 // What the decoders share: grouped-query attention with rotary positions, the gated MLP, and their parameters.
 // T: tokens · Hq, Hkv: query and key-value heads · D: head size · C: hidden size · F: intermediate size
 
-import { attention, attention_paged, kv_write, reshape, rope, swiglu } from "../engine/nn.ts";
+import {
+  attention,
+  attention_paged,
+  gather_rows,
+  kv_write,
+  reshape,
+  rms_norm,
+  rope,
+  swiglu,
+} from "../engine/nn.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
 import type { Batch, Module } from "./definition.ts";
 import { layerWindow } from "./layers.ts";
 
-type Shapes = Map<string, readonly number[]>;
+export type Shapes = Map<string, readonly number[]>;
 
 /** `path.weight` [out, in] and, when it has one, `path.bias` [out]. */
 export function linearParams(shapes: Shapes, path: string, out: number, width: number, bias: boolean): void {
   shapes.set(`${path}.weight`, [out, width]);
   if (bias) shapes.set(`${path}.bias`, [out]);
+}
+
+/** Embedding, what `layer` adds under `model.layers.i`, the last norm, and the head where it is not the embedding. */
+export function decoderParams(c: Config, layer: (shapes: Shapes, at: string) => void): Shapes {
+  const shapes: Shapes = new Map([["model.embed_tokens.weight", [c.vocab_size, c.hidden_size]]]);
+  for (let i = 0; i < c.num_hidden_layers; i++) layer(shapes, `model.layers.${i}`);
+  shapes.set("model.norm.weight", [c.hidden_size]);
+  if (!c.tie_word_embeddings) shapes.set("lm_head.weight", [c.vocab_size, c.hidden_size]);
+  return shapes;
 }
 
 /** q, k, v and o projections of layer `i` of width C. */
@@ -21,6 +39,7 @@ export function attentionParams(
   path: string,
   c: Config,
   bias: { qkv: boolean; o: boolean },
+  { qk_norm = false } = {},
 ): void {
   const q = c.num_attention_heads * c.head_dim;
   const kv = c.num_key_value_heads * c.head_dim;
@@ -28,6 +47,7 @@ export function attentionParams(
   linearParams(shapes, `${path}.k_proj`, kv, c.hidden_size, bias.qkv);
   linearParams(shapes, `${path}.v_proj`, kv, c.hidden_size, bias.qkv);
   linearParams(shapes, `${path}.o_proj`, c.hidden_size, q, bias.o);
+  if (qk_norm) for (const name of ["q_norm", "k_norm"]) shapes.set(`${path}.${name}.weight`, [c.head_dim]);
 }
 
 /** gate, up [F, C] and down [C, F]. */
@@ -37,33 +57,68 @@ export function mlpParams(shapes: Shapes, path: string, c: Config, bias: boolean
   linearParams(shapes, `${path}.down_proj`, c.hidden_size, c.intermediate_size, bias);
 }
 
+/** How the attention of a type differs from Llama's. */
+export interface AttentionOptions {
+  /** rms_norm of every head of q and k, by `q_norm` and `k_norm` [D], before they are rotated. */
+  readonly qk_norm?: boolean;
+  /** Factor of q·k. Default: 1 / √D. */
+  readonly scale?: number;
+}
+
+/** Causal self-attention of layer `i`: softmax(q kᵀ · scale) v with rotated q and k, projected back. h [T, C] -> [T, C] */
+export function selfAttention(
+  m: Module,
+  path: string,
+  i: number,
+  h: Tensor,
+  batch: Batch,
+  { qk_norm = false, scale }: AttentionOptions = {},
+): Tensor {
+  const { num_attention_heads, num_key_value_heads, rms_norm_eps } = m.config;
+  let q = heads(m, m.linear(`${path}.q_proj`, h), num_attention_heads); // [T, Hq, D]
+  let k = heads(m, m.linear(`${path}.k_proj`, h), num_key_value_heads); // [T, Hkv, D]
+  const v = heads(m, m.linear(`${path}.v_proj`, h), num_key_value_heads); // [T, Hkv, D]
+  if (qk_norm) {
+    q = rms_norm(q, m.param(`${path}.q_norm.weight`), rms_norm_eps);
+    k = rms_norm(k, m.param(`${path}.k_norm.weight`), rms_norm_eps);
+  }
+  return m.linear(`${path}.o_proj`, attend(m, i, q, k, v, batch, scale));
+}
+
+/** x [T, count · D] as [T, count, D] */
+export function heads(m: Module, x: Tensor, count: number): Tensor {
+  return reshape(x, ["T", count, m.config.head_dim]);
+}
+
 /**
- * Causal self-attention of layer `i`: softmax(q kᵀ / √D) v with rotated q and k, projected back.
- * h [T, C] -> [T, C]. With a cache the step's k and v go to pages first and attention reads everything from there.
+ * softmax(q kᵀ · scale) v of layer `i`, in its window, q and k rotated by its table if it has one.
+ * q [T, Hq, D], k, v [T, Hkv, D] -> [T, Hq · D]. With a cache the step's k and v go to pages first and attention reads
+ * everything from there.
  */
-export function selfAttention(m: Module, path: string, i: number, h: Tensor, batch: Batch): Tensor {
-  const { num_attention_heads, num_key_value_heads, head_dim, num_hidden_layers } = m.config;
-  const heads = (name: string, count: number) =>
-    reshape(m.linear(`${path}.${name}`, h), ["T", count, head_dim]);
-  const q = heads("q_proj", num_attention_heads); // [T, Hq, D]
-  const k = heads("k_proj", num_key_value_heads); // [T, Hkv, D]
-  const v = heads("v_proj", num_key_value_heads); // [T, Hkv, D]
+export function attend(
+  m: Module,
+  i: number,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  batch: Batch,
+  scale = m.config.head_dim ** -0.5,
+): Tensor {
+  const { num_attention_heads, num_key_value_heads, head_dim, num_hidden_layers: layers } = m.config;
   const table = batch.rope_table(i);
   const qr = table ? rope(q, batch.positions, table) : q;
   const kr = table ? rope(k, batch.positions, table) : k;
-  const scale = 1 / Math.sqrt(head_dim);
   const window = layerWindow(m.config, i);
   let o: Tensor; // [T, Hq, D]
   if (batch.cache) {
     const { kv, pages } = batch.cache;
-    const layers = num_hidden_layers;
     const attrs = { layer: i, layers, num_attention_heads, num_key_value_heads, head_dim, window, scale };
     kv_write(kr, v, kv, batch.segments, pages, attrs);
     o = attention_paged(qr, kv, batch.segments, pages, attrs);
   } else {
     [o] = attention(qr, kr, v, batch.segments, { causal: true, window, scale });
   }
-  return m.linear(`${path}.o_proj`, reshape(o, ["T", num_attention_heads * head_dim]));
+  return reshape(o, ["T", num_attention_heads * head_dim]);
 }
 
 /** down(silu(gate(h)) · up(h)): h [T, C] -> [T, C] */
@@ -71,4 +126,16 @@ export function gatedMlp(m: Module, path: string, h: Tensor): Tensor {
   const gate = m.linear(`${path}.gate_proj`, h); // [T, F]
   const up = m.linear(`${path}.up_proj`, h); // [T, F]
   return m.linear(`${path}.down_proj`, swiglu(gate, up));
+}
+
+/** Rows of the embedding: tokens -> [T, C] */
+export function embedTokens(m: Module, batch: Batch): Tensor {
+  return gather_rows(m.param("model.embed_tokens.weight"), batch.tokens);
+}
+
+/** rms_norm of the wanted rows, then the head, which may be the embedding: x [T, C] -> [R, vocab_size] */
+export function normedHead(m: Module, x: Tensor, batch: Batch): Tensor {
+  const rows = gather_rows(x, batch.rows); // [R, C]
+  const h = rms_norm(rows, m.param("model.norm.weight"), m.config.rms_norm_eps);
+  return m.linear(m.config.tie_word_embeddings ? "model.embed_tokens" : "lm_head", h);
 }

@@ -37,6 +37,15 @@ describe("configFromGguf", () => {
       LLAMA,
       { ...LLAMA, model_type: "qwen2" },
       { ...LLAMA, rope_scaling: { rope_type: "linear", factor: 2 } },
+      {
+        ...LLAMA,
+        rope_scaling: {
+          rope_type: "yarn",
+          factor: 4,
+          original_max_position_embeddings: 128,
+          attention_factor: 1,
+        },
+      },
     ]) {
       const config = parse(fields);
       expect(configFromGguf(file(configToGguf(config, "m")))).toEqual(config);
@@ -155,8 +164,8 @@ describe("configFromGguf", () => {
     ["rope.dimension_count", u32(8), "llama.rope.dimension_count is 8, wanted 16, as attention.key_length"],
     [
       "rope.scaling.type",
-      { type: "string", value: "yarn" },
-      'llama.rope.scaling.type is "yarn", wanted "none" or "linear"',
+      { type: "string", value: "longrope" },
+      'llama.rope.scaling.type is "longrope", wanted "none", "linear", "yarn", or "longrope" with',
     ],
     ["expert_count", u32(8), "llama.expert_count is 8, wanted 0"],
     [

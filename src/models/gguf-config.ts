@@ -3,7 +3,7 @@
 
 import type { GgufFile, GgufValue } from "../formats/index.ts";
 import { type Config, checkHeads, LIMITS } from "./config.ts";
-import type { GgufForm } from "./definition.ts";
+import type { Definition, GgufForm } from "./definition.ts";
 import { Fields, show } from "./fields.ts";
 import { definitionOf, definitionOfGguf } from "./registry.ts";
 import { llama3Of, type Rope, yarnAttention } from "./rope.ts";
@@ -38,14 +38,20 @@ export const ROPE_TENSORS = [
 /** Values of those tensors that a file has. */
 export type RopeTensors = Partial<Record<(typeof ROPE_TENSORS)[number], readonly number[]>>;
 
+/** The definition of the model in a GGUF file. @throws {TypeError} when there is none. */
+export function ggufDefinition(file: Pick<GgufFile, "name" | "metadata">): Definition {
+  const architecture = ggufFields(file).string("general.architecture");
+  const window = ggufFields(file).value(`${architecture}.attention.sliding_window`);
+  return definitionOfGguf(architecture, window !== undefined && window !== 0, file.name);
+}
+
 /**
  * The config that a GGUF file states.
  * @throws {TypeError | RangeError} naming the key, the value found and the value wanted.
  */
 export function configFromGguf(file: GgufFile, ropeTensors: RopeTensors = {}): Config {
-  const architecture = ggufFields(file).string("general.architecture");
-  const { model_type, gguf, partial_rotary, learned_positions } = definitionOfGguf(architecture, file.name);
-  const fields = ggufFields(file, `${architecture}.`);
+  const { model_type, gguf, partial_rotary, learned_positions } = ggufDefinition(file);
+  const fields = ggufFields(file, `${gguf.architecture}.`);
   const has = (tensor: string) => file.tensors.has(tensor);
   const hidden_size = fields.integer("embedding_length", LIMITS.hidden_size);
   const heads = fields.integer("attention.head_count", LIMITS.num_attention_heads);
@@ -191,6 +197,10 @@ const text = (value: string): GgufValue => ({ type: "string", value });
 export function configToGguf(config: Config, name: string): Map<string, GgufValue> {
   const { gguf } = definitionOf(config.model_type, name);
   const a = gguf.architecture;
+  if (config.layer_types && !gguf.writeConfig)
+    throw new TypeError(
+      `Cannot write a ${config.model_type} model as GGUF: it has sliding layers, which GGUF cannot state for ${a}`,
+    );
   const { rope } = config;
   const entries: [string, GgufValue][] = [
     ["general.architecture", text(a)],

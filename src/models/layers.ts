@@ -1,6 +1,7 @@
 // What differs from layer to layer of one model: which positions a layer sees, and by which table it rotates. Reads it
 // from a config's optional fields; a model without them has equal layers.
 
+import type { GgufValue } from "../formats/index.ts";
 import type { Config } from "./config.ts";
 import type { Fields } from "./fields.ts";
 import { type Rope, ropeTable } from "./rope.ts";
@@ -40,6 +41,34 @@ export function qwenLayers(fields: Fields, layers: number): Pick<Config, "layer_
   const sliding = fields.boolean("use_sliding_window", false);
   const first = sliding ? fields.integer("max_window_layers", { min: 0, max: 2 ** 20 }, 28) : layers;
   return readLayerTypes(fields, layers, (i) => (i >= first ? "sliding_attention" : "full_attention"));
+}
+
+/** What {@link qwenLayers} reads, for writing. */
+export function qwenLayersToJson({ layer_types }: Config): Record<string, unknown> {
+  return layer_types ? { use_sliding_window: true } : {};
+}
+
+/** Mistral's way: `sliding_window` is for every layer, null for none. */
+export function windowed(fields: Fields, layers: number): Pick<Config, "layer_types" | "sliding_window"> {
+  const window = fields.has("sliding_window");
+  return readLayerTypes(fields, layers, () => (window ? "sliding_attention" : "full_attention"));
+}
+
+/** GGUF's window of every layer; 0 or absent for none. */
+export function windowFromGguf(fields: Fields, { num_hidden_layers }: Config): Partial<Config> {
+  const sliding_window = fields.integer("attention.sliding_window", { ...WINDOW, min: 0 }, 0);
+  if (sliding_window === 0) return {};
+  return { sliding_window, layer_types: Array<LayerType>(num_hidden_layers).fill("sliding_attention") };
+}
+
+/** The same, for writing. @throws {TypeError} when only some layers have it. */
+export function windowToGguf({ model_type, layer_types, sliding_window }: Config): [string, GgufValue][] {
+  if (!layer_types || sliding_window === undefined) return [];
+  if (layer_types.includes("full_attention"))
+    throw new TypeError(
+      `Cannot write a ${model_type} model as GGUF: only some of its layers slide, wanted all or none, which is all that GGUF can state`,
+    );
+  return [["attention.sliding_window", { type: "uint32", value: sliding_window }]];
 }
 
 /** Positions that a token sees in layer `i`, its own included; 0: all. */

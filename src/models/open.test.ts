@@ -11,6 +11,7 @@ import { convert } from "./convert.ts";
 import { inspect } from "./inspect.ts";
 import { loadWeights } from "./load.ts";
 import { openModel } from "./open.ts";
+import { MODEL_TYPES } from "./registry.ts";
 import { createRuntime } from "./runtime.ts";
 
 let dir: string;
@@ -152,11 +153,11 @@ describe("model types", () => {
   test("an unknown one is refused with those that exist", async () => {
     const path = await changed("mamba", { model_type: "mamba" });
     await expect(openModel(path)).rejects.toThrow(
-      `Cannot open ${JSON.stringify(join(path, "config.json"))}: its model type is "mamba", wanted one of llama, qwen2`,
+      `Cannot open ${JSON.stringify(join(path, "config.json"))}: its model type is "mamba", wanted one of ${Object.keys(MODEL_TYPES).join(", ")}`,
     );
     for (const name of ["constructor", "__proto__"])
       await expect(openModel(await changed("proto", { model_type: name }))).rejects.toThrow(
-        "wanted one of llama, qwen2",
+        "wanted one of llama, ",
       );
   });
 
@@ -166,9 +167,7 @@ describe("model types", () => {
       metadata: [["general.architecture", { type: "string", value: "gemma" }]],
       tensors: [],
     });
-    await expect(openModel(path)).rejects.toThrow(
-      'general.architecture is "gemma", wanted one of llama, qwen2',
-    );
+    await expect(openModel(path)).rejects.toThrow('general.architecture is "gemma", wanted one of llama, ');
   });
 });
 

@@ -17,9 +17,9 @@ import {
 import { loadTokenizerFolder, loadTokenizerGguf, type Tokenizer } from "../tokenizer/index.ts";
 import { type Config, type GenerationConfig, parseConfig, parseGenerationConfig } from "./config.ts";
 import type { Definition } from "./definition.ts";
-import { configFromGguf, ggufFields, ROPE_TENSORS, type RopeTensors } from "./gguf-config.ts";
+import { configFromGguf, ggufDefinition, ROPE_TENSORS, type RopeTensors } from "./gguf-config.ts";
 import { fromGgufName, interleavedHeads } from "./gguf-names.ts";
-import { definitionOf, definitionOfGguf } from "./registry.ts";
+import { definitionOf } from "./registry.ts";
 import { type ResolvedModel, resolveModel } from "./resolve.ts";
 import { fromStored } from "./stored.ts";
 
@@ -85,7 +85,7 @@ async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
   const source = await openFile(path);
   try {
     const gguf = await readGguf(source);
-    const definition = definitionOfGguf(ggufFields(gguf).string("general.architecture"), path);
+    const definition = ggufDefinition(gguf);
     const config = configFromGguf(gguf, await ropeTensors(gguf));
     const { tensors, unused } = sortTensors(definition, config, gguf.tensors, (name) =>
       fromGgufName(definition.gguf.names, name),

@@ -3,10 +3,25 @@
 import { bert } from "./bert.ts";
 import type { Definition } from "./definition.ts";
 import { gpt2 } from "./gpt2.ts";
+import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
+import { qwen3 } from "./qwen3.ts";
+import { smollm3 } from "./smollm3.ts";
 
-export const MODEL_TYPES: Readonly<Record<string, Definition>> = { llama, qwen2, gpt2, bert };
+export const MODEL_TYPES: Readonly<Record<string, Definition>> = {
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  phi3,
+  smollm3,
+  granite,
+  gpt2,
+  bert,
+};
 
 /**
  * The definition of a model type.
@@ -20,15 +35,16 @@ export function definitionOf(model_type: string, file: string): Definition {
 }
 
 /**
- * The definition of what a GGUF file calls its architecture: the first of the list, where several share one.
+ * The definition of what a GGUF file calls its architecture: of those that share one, the first, or with a window the
+ * first that can have one.
  * @throws {TypeError} for one that does not exist, with those that do.
  */
-export function definitionOfGguf(architecture: string, file: string): Definition {
+export function definitionOfGguf(architecture: string, windowed: boolean, file: string): Definition {
   const all = Object.values(MODEL_TYPES);
-  const known = all.find(({ gguf }) => gguf.architecture === architecture);
+  const sharing = all.filter(({ gguf }) => gguf.architecture === architecture);
   const names = [...new Set(all.map(({ gguf }) => gguf.architecture))];
-  if (!known) throw unknown("general.architecture", architecture, names, file);
-  return known;
+  if (!sharing[0]) throw unknown("general.architecture", architecture, names, file);
+  return sharing.find(({ sliding }) => windowed && sliding) ?? sharing[0];
 }
 
 function unknown(what: string, found: string, known: string[], file: string): TypeError {

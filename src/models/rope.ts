@@ -61,6 +61,7 @@ export function readRope(config: Fields, head_dim: number, own?: Fields): Rope {
 
 function rotaryDimOf(fields: Fields, head_dim: number): number {
   const partial = fields.number("partial_rotary_factor", { min: 0, max: 1 }, 1);
+  if (partial === 1) return head_dim;
   const rotary_dim = Math.floor(head_dim * partial);
   if (rotary_dim < 2 || rotary_dim % 2 !== 0)
     fields.fail("partial_rotary_factor", partial, `one that gives an even part of head_dim ${head_dim}`);

@@ -1,0 +1,155 @@
+// Tiny random models of every further type against logits that transformers gave (test/golden/make.py), in a clone
+// without any other data: in one step, in chunks, from GGUF, and in training.
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ReferenceBackend } from "../src/engine/backends/reference.ts";
+import type { Backend } from "../src/engine/index.ts";
+import {
+  convert,
+  createRuntime,
+  definitionOf,
+  openModel,
+  parseConfig,
+  type Runtime,
+} from "../src/models/index.ts";
+import { type TrainBatch, TrainStep } from "../src/train/step.ts";
+import { backends } from "./helpers/backends.ts";
+import { step } from "./helpers/step.ts";
+import { tinyIds } from "./helpers/tiny-models.ts";
+import { writeTinyTokenizer } from "./helpers/tiny-tokenizer.ts";
+import { TINY_TYPES, type TinyType, typeWeights, writeTinyType } from "./helpers/tiny-types.ts";
+
+const idsOf = ({ config, tokens = 100 }: TinyType) => tinyIds(tokens, config.vocab_size);
+const golden = (name: string): { ids: number[]; loss: number; logits: Record<string, number[]> } =>
+  JSON.parse(readFileSync(fileURLToPath(new URL(`golden/${name}.json`, import.meta.url)), "utf8"));
+
+let dir: string;
+beforeAll(async () => {
+  dir = process.env.UPDATE_GOLDEN ?? (await mkdtemp(join(tmpdir(), "pith-types-")));
+  for (const [name, tiny] of Object.entries(TINY_TYPES)) {
+    await writeTinyType(join(dir, name), tiny.config);
+    if (process.env.UPDATE_GOLDEN) await writeFile(join(dir, name, "ids.json"), JSON.stringify(idsOf(tiny)));
+    await writeTinyTokenizer(join(dir, name));
+    if (tiny.noGguf) continue;
+    const model = await openModel(join(dir, name));
+    await convert(model, join(dir, `${name}.gguf`), { overwrite: true });
+    await model.close();
+  }
+});
+afterAll(async () => {
+  if (!process.env.UPDATE_GOLDEN) await rm(dir, { recursive: true, force: true });
+});
+
+function largestError(found: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  return Math.max(...Array.from(wanted, (x, i) => Math.abs(x - found[i]!)));
+}
+
+test("folders are there", () => expect(Object.keys(TINY_TYPES).length).toBeGreaterThan(0));
+
+describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
+  const tiny = TINY_TYPES[name]!;
+  const { ctx = 256 } = tiny;
+  const config = parseConfig(name, JSON.stringify(tiny.config));
+  const definition = definitionOf(config.model_type, name);
+
+  test.skipIf(tiny.noGguf)("GGUF states the same config", async () => {
+    const model = await openModel(join(dir, `${name}.gguf`));
+    await model.close();
+    const { model_type, attention_bias, mlp_bias, rope, ...same } = model.config;
+    expect(config).toMatchObject(same);
+    expect(model.unused).toEqual([]);
+    expect(rope?.rope_theta).toBeCloseTo(config.rope!.rope_theta);
+    expect(rope?.rotary_dim).toBe(config.rope!.rotary_dim);
+    expect(rope?.scaling?.rope_type).toBe(config.rope!.scaling?.rope_type);
+  });
+
+  test("a folder written from it reads the same", async () => {
+    const model = await openModel(join(dir, name));
+    await convert(model, join(dir, `${name}-again`), { overwrite: true });
+    await model.close();
+    const again = await openModel(join(dir, `${name}-again`));
+    await again.close();
+    expect(again.config).toEqual(model.config);
+  });
+
+  const batch = (ids: readonly number[]): TrainBatch => ({
+    tokens: Int32Array.from(ids),
+    targets: Int32Array.from(ids, (_, i) => ids[i + 1] ?? -1),
+    starts: [0],
+  });
+  let wanted: Awaited<ReturnType<typeof learn>> | undefined;
+  async function learn(backend: Backend) {
+    const { ids } = golden(name);
+    const size = { ctx: Math.min(ctx, 128), tokens: ids.length, sequences: 1 };
+    const training = new TrainStep(backend, definition, config, values(), size);
+    const before = await training.evaluate(batch(ids));
+    const short = batch(ids.slice(0, 48));
+    const result = await training.step([short], { lr: 0.01 });
+    const after = await training.evaluate(short);
+    training.close();
+    return { before: before.loss, grad_norm: result.grad_norm, after: after.loss };
+  }
+  const values = () => new Map([...typeWeights(tiny.config)].map(([key, { data }]) => [key, data]));
+
+  describe.each(backends)("on %s", (label, make) => {
+    const withRuntime = async (end: "" | ".gguf", use: (runtime: Runtime) => Promise<void>) => {
+      const backend = await make();
+      const model = await openModel(join(dir, name + end));
+      try {
+        const runtime = await createRuntime(model, backend, {
+          ctx,
+          kv: "f32",
+          cacheTokens: 1024,
+          maxima: { T: 256, S: 4, R: 256 },
+        });
+        await use(runtime);
+        runtime.close();
+      } finally {
+        await model.close();
+        backend.close();
+      }
+    };
+
+    test("transformers' logits, from a folder and from GGUF, whole and in chunks beside another", () =>
+      withRuntime("", async (runtime) => {
+        const { ids, logits } = golden(name);
+        expect(ids).toEqual(idsOf(tiny));
+        const whole = await step(runtime, [{ ids, past: 0, pages: [3, 0] }]);
+        for (const [t, row] of Object.entries(logits))
+          expect(largestError(whole[+t]!, row), `row ${t}`).toBeLessThan(1e-4);
+        let past = 0;
+        for (const length of [1, 9, 3, 30, 17, 4, 36]) {
+          const other = { ids: ids.slice(0, 5), past: 0, pages: [8, 9] };
+          const part = { ids: ids.slice(past, past + length), past, pages: [5, 2] };
+          const rows = await step(runtime, [other, part]);
+          for (let i = 0; i < part.ids.length; i++) expect(rows[5 + i]).toEqual(whole[past + i]);
+          past += part.ids.length;
+        }
+        expect(past).toBe(ids.length);
+        if (!tiny.noGguf)
+          await withRuntime(".gguf", async (gguf) => {
+            const rows = await step(gguf, [{ ids, past: 0, pages: [0, 1] }]);
+            for (const [t, row] of rows.entries()) expect(largestError(row, whole[t]!)).toBeLessThan(1e-4);
+          });
+      }));
+
+    test.skipIf(label === "reference")(
+      "transformers' loss in training, and a step that equals the float64 reference's",
+      async () => {
+        const backend = await make();
+        const found = await learn(backend);
+        backend.close();
+        wanted ??= await learn(new ReferenceBackend() as unknown as Backend);
+        const { loss } = golden(name);
+        expect(found.before).toBeCloseTo(loss, 4);
+        expect(wanted.before).toBeCloseTo(loss, 5);
+        expect(found.grad_norm / wanted.grad_norm).toBeCloseTo(1, 3);
+        expect(found.after).toBeCloseTo(wanted.after, 3);
+      },
+    );
+  });
+});

@@ -1,0 +1,116 @@
+// A tiny config.json of every model type beyond the first two, and weights for any of them, the same on every machine.
+// Sizes are odd on purpose: heads wider than hidden / heads, windows and lengths within a hundred tokens.
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { writeSafetensors } from "../../src/formats/index.ts";
+import { definitionOf, parseConfig } from "../../src/models/index.ts";
+
+const base = {
+  hidden_size: 48,
+  intermediate_size: 80,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 16,
+  vocab_size: 60,
+  max_position_embeddings: 256,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  tie_word_embeddings: false,
+  bos_token_id: 1,
+  eos_token_id: 2,
+  pad_token_id: 0,
+};
+
+const factors = (step: number) => Array.from({ length: 6 }, (_, i) => 1 + i * step);
+const phi3 = {
+  ...base,
+  model_type: "phi3",
+  hidden_size: 64, // its heads have no size of their own
+  tie_word_embeddings: true,
+  partial_rotary_factor: 0.75,
+  original_max_position_embeddings: 64,
+  rope_scaling: { type: "longrope", short_factor: factors(0.125), long_factor: factors(1.5) },
+};
+
+export interface TinyType {
+  /** A raw config.json. */
+  readonly config: Readonly<Record<string, unknown>> & { readonly vocab_size: number };
+  /** Longest sequence that it is opened for. Default 256. */
+  readonly ctx?: number;
+  /** Tokens of the golden sequence. Default 100. */
+  readonly tokens?: number;
+  /** Why it is not written as GGUF. */
+  readonly noGguf?: string;
+}
+
+export const TINY_TYPES: Readonly<Record<string, TinyType>> = {
+  "llama-yarn": {
+    config: {
+      ...base,
+      model_type: "llama",
+      attention_bias: true,
+      rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64 },
+    },
+  },
+  mistral: { config: { ...base, model_type: "mistral", sliding_window: 24 } },
+  qwen3: { config: { ...base, model_type: "qwen3", tie_word_embeddings: true, rope_theta: 1e6 } },
+  "qwen3-sliding": {
+    config: {
+      ...base,
+      model_type: "qwen3",
+      use_sliding_window: true,
+      sliding_window: 40,
+      max_window_layers: 1,
+    },
+    noGguf: "sliding layers",
+  },
+  phi3: { config: phi3 },
+  "phi3-short": { config: { ...phi3, sliding_window: 20 }, ctx: 64, tokens: 64 },
+  smollm3: { config: { ...base, model_type: "smollm3", num_hidden_layers: 5, tie_word_embeddings: true } },
+  granite: {
+    config: {
+      ...base,
+      model_type: "granite",
+      embedding_multiplier: 3,
+      residual_multiplier: 0.4,
+      attention_multiplier: 0.125,
+      logits_scaling: 1.5,
+    },
+  },
+};
+
+/** Values of each parameter: multiples of 2^-12 from a generator seeded by its name; norms about 1, matrices about 0. */
+export function typeWeights(config: object): Map<string, { shape: number[]; data: Float32Array }> {
+  const parsed = parseConfig("tiny", JSON.stringify(config));
+  const weights = new Map<string, { shape: number[]; data: Float32Array }>();
+  for (const [name, shape] of definitionOf(parsed.model_type, "tiny").params(parsed)) {
+    let seed = 12345;
+    for (const letter of name) seed = (Math.imul(seed, 31) + letter.charCodeAt(0)) >>> 0;
+    const uniform = () => {
+      seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
+      return ((seed >>> 8) / 2 ** 24) * 2 - 1;
+    };
+    const norm = shape.length === 1 && name.endsWith("weight");
+    const spread = shape.length === 1 ? 0.5 : name.includes("embed") ? 1 : 2 / Math.sqrt(shape.at(-1)!);
+    const data = Float32Array.from(
+      { length: shape.reduce((a, b) => a * b, 1) },
+      () => Math.round((Number(norm) + spread * uniform()) * 4096) / 4096,
+    );
+    weights.set(name, { shape: [...shape], data });
+  }
+  return weights;
+}
+
+/** Writes a tiny model as a Hugging Face folder, without a tokenizer. */
+export async function writeTinyType(folder: string, config: object): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "config.json"), JSON.stringify(config, null, 2));
+  const tensors = [...typeWeights(config)].map(([name, { shape, data }]) => ({
+    name,
+    type: "f32" as const,
+    shape,
+    data: async () => new Uint8Array(data.buffer),
+  }));
+  await writeSafetensors(join(folder, "model.safetensors"), tensors);
+}
