@@ -30,7 +30,7 @@ export interface OpenedAdapter {
   readonly digest: string;
   /** The model that it says it was made for. */
   readonly madeFor: string | undefined;
-  /** The model type a GGUF file names. */
+  /** What a GGUF file says of its model: `general.architecture`. */
   readonly architecture?: string;
   /** By the path of the linear, e.g. `model.layers.0.self_attn.q_proj`. */
   readonly pairs: ReadonlyMap<string, LoraPair>;
@@ -60,9 +60,10 @@ export function checkAdapter(
   model: { readonly name: string; readonly config: Config; readonly definition: Definition },
 ): ReadonlyMap<string, LinearTarget> {
   const { config, definition } = model;
-  if (adapter.architecture !== undefined && adapter.architecture !== config.model_type)
+  const { architecture } = definition.gguf;
+  if (adapter.architecture !== undefined && adapter.architecture !== architecture)
     throw new TypeError(
-      `Cannot use adapter ${JSON.stringify(adapter.name)} with ${JSON.stringify(model.name)}: its general.architecture is ${show(adapter.architecture)}, wanted ${JSON.stringify(config.model_type)}`,
+      `Cannot use adapter ${JSON.stringify(adapter.name)} with ${JSON.stringify(model.name)}: its general.architecture is ${show(adapter.architecture)}, wanted ${JSON.stringify(architecture)}`,
     );
   const targets = linearTargets(definition, config);
   const params = definition.params(config);

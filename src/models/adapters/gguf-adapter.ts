@@ -9,8 +9,10 @@ import {
   type Source,
   type TensorInfo,
 } from "../../formats/index.ts";
+import type { GgufForm } from "../definition.ts";
 import { show } from "../fields.ts";
 import { fromGgufName } from "../gguf-names.ts";
+import { definitionOfGguf } from "../registry.ts";
 import type { LoraPair, OpenedAdapter } from "./adapter.ts";
 import { digestOf } from "./digest.ts";
 
@@ -31,7 +33,8 @@ export async function openGgufAdapter(path: string, signal?: AbortSignal): Promi
     if (architecture === undefined) fail(source, "general.architecture is missing", "the type of its model");
     const alpha = getNumber(gguf, "adapter.lora.alpha") ?? 0;
     if (!Number.isFinite(alpha)) fail(source, `adapter.lora.alpha is ${alpha}`, "a finite number");
-    const pairs = pairTensors(source, gguf.tensors, alpha);
+    const { names } = definitionOfGguf(architecture, path).gguf;
+    const pairs = pairTensors(source, gguf.tensors, names, alpha);
     return {
       name: path,
       format: "gguf",
@@ -51,7 +54,12 @@ export async function openGgufAdapter(path: string, signal?: AbortSignal): Promi
   }
 }
 
-function pairTensors(source: Source, tensors: ReadonlyMap<string, TensorInfo>, alpha: number) {
+function pairTensors(
+  source: Source,
+  tensors: ReadonlyMap<string, TensorInfo>,
+  names: GgufForm["names"],
+  alpha: number,
+) {
   const found = new Map<string, { a?: TensorInfo; b?: TensorInfo }>();
   for (const tensor of tensors.values()) {
     const [, stem, part] = /^(.*)\.lora_([ab])$/.exec(tensor.name) ?? [];
@@ -66,7 +74,7 @@ function pairTensors(source: Source, tensors: ReadonlyMap<string, TensorInfo>, a
     const missing = !a ? "a" : !b ? "b" : undefined;
     if (missing)
       fail(source, `tensor ${show(`${stem}.lora_${missing}`)} is missing`, "both lora_a and lora_b");
-    const name = fromGgufName(stem);
+    const name = fromGgufName(names, stem);
     if (!name?.endsWith(".weight") || stem === EMBEDDING)
       fail(source, `tensor ${show(a!.name)} is there`, "tensors of linears that pith knows");
     const path = name.slice(0, -".weight".length);

@@ -7,7 +7,7 @@ import { interleavedHeads, moveRows } from "../gguf-names.ts";
 import type { OpenedModel } from "../open.ts";
 import type { LinearTarget } from "../targets.ts";
 import { checkAdapter, type LoraPair, type OpenedAdapter, rankOf } from "./adapter.ts";
-import { type BaseRows, baseRows } from "./base-rows.ts";
+import { baseRows, tensorRows } from "./base-rows.ts";
 
 /** What an adapter does to one linear, with its own scale but nobody's else. */
 export type LoadedChange =
@@ -74,7 +74,7 @@ export async function loadAdapter(
     const path = name.replace(/\.weight$/, "");
     const isLinear = targets.has(path) && name.endsWith(".weight");
     // Embeddings are often saved along, as they were.
-    if (await isAsInModel(tensor, name, model)) continue;
+    if (await isAsInModel(tensor, isLinear ? targets.get(path)!.weight : name, model)) continue;
     if (!isLinear) cannot(tensor, show(name));
     if (changes.has(path)) cannot(tensor, `${show(path)}, which a low-rank pair changes too`);
     changes.set(path, { replaced: await finiteValues(tensor) });
@@ -90,10 +90,11 @@ export async function readPair(
   adapter: OpenedAdapter,
   { a, b }: LoraPair,
   path: string,
-  config: OpenedModel["config"],
+  { definition, config }: Pick<OpenedModel, "definition" | "config">,
 ): Promise<{ a: Float32Array; b: Float32Array }> {
   const values = await finiteValues(b);
-  const heads = adapter.format === "gguf" ? interleavedHeads(config, `${path}.weight`) : undefined;
+  const heads =
+    adapter.format === "gguf" ? interleavedHeads(definition.gguf, config, `${path}.weight`) : undefined;
   if (heads === undefined) return { a: await finiteValues(a), b: values };
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   return {
@@ -111,7 +112,7 @@ async function loadPair(
   signal: AbortSignal | undefined,
 ): Promise<LoadedChange> {
   const { rank, scale } = pair;
-  const values = await readPair(adapter, pair, path, model.config);
+  const values = await readPair(adapter, pair, path, model);
   if (!pair.magnitude) return { ...values, rank, scale };
   const magnitude = await finiteValues(pair.magnitude);
   return { ...values, rank, scale, dora: await doraLengths(values, rank, magnitude, target, model, signal) };
@@ -131,7 +132,7 @@ async function doraLengths(
   const gram = new Float64Array(rank * rank); // A Aᵀ
   for (let i = 0; i < rank; i++)
     for (let j = 0; j <= i; j++) gram[i * rank + j] = gram[j * rank + i] = dot(a, i * K, a, j * K, K);
-  const rows: BaseRows = baseRows(model, target.weight);
+  const rows = baseRows(model, target.weight);
   for await (const { first, values } of rows.pieces(signal)) {
     for (let i = 0; i * K < values.length; i++) {
       const n = rows.hfRow(first + i);
@@ -181,16 +182,30 @@ export async function finiteValues(tensor: TensorInfo): Promise<Float32Array> {
   return values;
 }
 
-/** Whether a whole tensor holds what the model has anyway. */
+/**
+ * Whether a whole tensor is the model's own, saved along: the same numbers, or for the copy that PEFT makes of a base
+ * under an adapter the same up to the rounding of the model's type.
+ * @param name of the parameter
+ */
 async function isAsInModel(tensor: TensorInfo, name: string, model: OpenedModel): Promise<boolean> {
-  if (!model.definition.params(model.config).has(name)) return false;
+  const { type } = model.tensors.get(name)!;
+  const isFloat = type === "f32" || type === "f16" || type === "bf16";
+  const tolerance = !tensor.name.includes(".base_layer.") ? 0 : isFloat ? 2 ** -7 : 0.3;
   const rows = baseRows(model, name);
-  const values = await finiteValues(tensor);
-  const cols = values.length / rows.count;
-  for await (const piece of rows.pieces())
-    for (let i = 0; i < piece.values.length; i++) {
-      const row = rows.hfRow(piece.first + Math.floor(i / cols));
-      if (piece.values[i] !== values[row * cols + (i % cols)]) return false;
+  let square = 0;
+  let difference = 0;
+  for await (const { first, values, count } of rows.pieces()) {
+    const cols = values.length / count;
+    const same = await tensorRows(
+      tensor,
+      cols,
+      Array.from({ length: count }, (_, i) => rows.hfRow(first + i)),
+    );
+    for (let i = 0; i < values.length; i++) {
+      square += values[i]! * values[i]!;
+      difference += (values[i]! - same[i]!) ** 2;
     }
-  return true;
+    if (tolerance === 0 && difference > 0) return false;
+  }
+  return difference <= tolerance ** 2 * square;
 }
