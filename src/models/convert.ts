@@ -2,9 +2,11 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
+import type { WeightType } from "../engine/weights.ts";
 import type { GgufValue } from "../formats/index.ts";
+import type { Config } from "./config.ts";
 import { checkTensors, type OpenedModel } from "./open.ts";
-import { parameterRows, SAVE_TYPES, type SaveType, typeFor } from "./rows.ts";
+import { parameterRows, type RowSource, SAVE_TYPES, type SaveType, typeFor } from "./rows.ts";
 import { mainType, type SaveOptions, saveFolder, saveGguf } from "./save.ts";
 
 export interface ConvertOptions extends SaveOptions {
@@ -42,25 +44,58 @@ const TOKENIZER_FILES = [
  * Writes `model` to `out`: a GGUF file when the name ends in `.gguf`, else a folder.
  * @throws {Error} when `out` exists and `overwrite` is not set. @throws {TypeError} on a type the format has none for.
  */
-export async function convert(
+export function convert(
   model: OpenedModel,
   out: string,
   options: ConvertOptions = {},
+): Promise<ConvertResult> {
+  return writeModel(model, out, options, async (rows) => ({
+    config: model.config,
+    parameters: rows.map((source) => ({ source, natural: source.type })),
+  }));
+}
+
+/** A parameter on its way into a file. */
+export interface Parameter {
+  readonly source: RowSource;
+  /** The type it is written in where none is asked for. */
+  readonly natural: WeightType;
+  /** Told the type that it will be written in. */
+  readonly onType?: (type: SaveType) => void;
+}
+
+/** Writes what `change` makes of a model's parameters. Everything that can be refused is refused before it is asked. */
+export async function writeModel(
+  model: OpenedModel,
+  out: string,
+  options: ConvertOptions,
+  change: (rows: RowSource[]) => Promise<{ config: Config; parameters: readonly Parameter[] }>,
 ): Promise<ConvertResult> {
   const format = extname(out).toLowerCase() === ".gguf" ? "gguf" : "folder";
   const { type: wanted } = options;
   checkType(out, format, wanted);
   await checkTarget(out, format, options.overwrite ?? false);
   checkTensors(model);
+  const changed = await change(parameterRows(model));
   const fallbacks: { name: string; shape: readonly number[] }[] = [];
-  const parameters = parameterRows(model).map((source) => {
-    const quantized = format === "folder" && !["f32", "f16", "bf16"].includes(source.type);
-    const { type, fallback } = typeFor(source, wanted ?? (quantized ? "f16" : undefined));
+  const parameters = changed.parameters.map(({ source, natural, onType }) => {
+    const quantized = format === "folder" && !["f32", "f16", "bf16"].includes(natural);
+    const { type, fallback } = typeFor(
+      { ...source, type: natural },
+      wanted ?? (quantized ? "f16" : undefined),
+    );
     if (fallback) fallbacks.push({ name: source.name, shape: source.shape });
+    onType?.(type);
     return { source, type };
   });
-  const { config, definition, generationConfig } = model;
-  const toSave = { config, definition, generationConfig, name: nameOf(model), parameters };
+  const { definition, generationConfig } = model;
+  const toSave = {
+    config: changed.config,
+    definition,
+    generationConfig,
+    name: nameOf(model),
+    parameters,
+  };
   if (format === "gguf") {
     if (model.gguf) await saveGguf(out, toSave, options, keptMetadata(model.gguf.metadata));
     else await saveGguf(out, { ...toSave, tokenizer: await model.tokenizer() }, options);

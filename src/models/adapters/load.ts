@@ -187,7 +187,7 @@ export async function finiteValues(tensor: TensorInfo): Promise<Float32Array> {
  * under an adapter the same up to the rounding of the model's type.
  * @param name of the parameter
  */
-async function isAsInModel(tensor: TensorInfo, name: string, model: OpenedModel): Promise<boolean> {
+export async function isAsInModel(tensor: TensorInfo, name: string, model: OpenedModel): Promise<boolean> {
   const { type } = model.tensors.get(name)!;
   const isFloat = type === "f32" || type === "f16" || type === "bf16";
   const tolerance = !tensor.name.includes(".base_layer.") ? 0 : isFloat ? 2 ** -7 : 0.3;

@@ -104,7 +104,7 @@ function names(fields: Fields, name: string): string[] {
   return list as string[];
 }
 
-const isPlain = (key: string) => /^[\w.]*$/.test(key);
+const isPlain = (key: string) => /^\^?[\w.]*$/.test(key);
 
 /** A table of PEFT's patterns: a key is a regular expression that the path or its end, from a dot on, must match. */
 function patternTable(
@@ -131,9 +131,11 @@ function patternTable(
   return (path) => entries.find(({ test }) => test(path))?.value;
 }
 
-/** `(.*\.)?key` of a key without signs but dots, which match any character. */
-function endsIn(path: string, key: string): boolean {
+/** `(.*\.)?key` of a key without signs but dots, which match any character, and a ^ before it. */
+function endsIn(path: string, pattern: string): boolean {
+  const key = pattern.replace("^", "");
   const start = path.length - key.length;
+  if (start > 0 && key !== pattern) return false;
   if (start < 0 || (start > 0 && path[start - 1] !== ".")) return false;
   for (let i = 0; i < key.length; i++) if (key[i] !== "." && key[i] !== path[start + i]) return false;
   return true;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { compilePattern, escapePattern } from "./regex.ts";
+import { compilePattern } from "./regex.ts";
 
 const PATHS = [
   "model.layers.0.self_attn.q_proj",
@@ -83,8 +83,3 @@ test.each([
 ])("refuses %s", (pattern) =>
   expect(() => compilePattern(pattern, "c.json: target_modules")).toThrow(/^c\.json: target_modules: /),
 );
-
-test("an escaped name matches itself alone", () => {
-  expect(compilePattern(escapePattern("a.b[0]"), "p").full("a.b[0]")).toBe(true);
-  expect(compilePattern(escapePattern("a.b"), "p").full("axb")).toBe(false);
-});

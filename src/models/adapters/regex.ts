@@ -28,11 +28,6 @@ export function compilePattern(pattern: string, where: string): Matcher {
   return { full: (text) => matches(nodes, 0, text, 0, true) };
 }
 
-/** Escapes a name so that it matches itself alone. */
-export function escapePattern(name: string): string {
-  return name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
-}
-
 function matches(nodes: readonly Node[], start: number, text: string, from: number, whole: boolean): boolean {
   let now = new Set<number>();
   const follow = (into: Set<number>, first: number, at: number) => {

@@ -1,0 +1,8 @@
+// Adapters: opened, checked against a model, loaded, put together, written, merged.
+
+export { checkAdapter, type LoraPair, type OpenedAdapter, rankOf } from "./adapter.ts";
+export { adapterKey, composeAdapters, type ScaledAdapter } from "./compose.ts";
+export { type AdapterToFuse, type FuseOptions, type FuseResult, fuse } from "./fuse.ts";
+export { type LoadedAdapter, type LoadedChange, loadAdapter } from "./load.ts";
+export { openAdapter } from "./open.ts";
+export { type AdapterToSave, type PairToSave, saveAdapter } from "./save.ts";
