@@ -1,5 +1,6 @@
 // pith/models: a model is a config, named parameters and a tokenizer. Only load and save touch the disk.
 
+export * from "./adapters/index.ts";
 export type { Config, GenerationConfig } from "./config.ts";
 export { parseConfig, parseGenerationConfig } from "./config.ts";
 export { type ConvertOptions, type ConvertResult, convert } from "./convert.ts";

@@ -6,6 +6,7 @@ import type { TensorInfo } from "../../formats/index.ts";
 import type { Config } from "../config.ts";
 import type { Definition } from "../definition.ts";
 import { show } from "../fields.ts";
+import { fromStored } from "../stored.ts";
 import { type LinearTarget, linearTargets } from "../targets.ts";
 
 /** A low-rank change as it lies in a file: ΔW = scale · B A. With `magnitude` the rows of W + ΔW get these lengths. */
@@ -36,7 +37,7 @@ export interface OpenedAdapter {
   readonly pairs: ReadonlyMap<string, LoraPair>;
   /** Of an embedding: A [rank, vocabulary], B [width, rank], so ΔE = scale · (B A)ᵀ. By its path. */
   readonly embeddings: ReadonlyMap<string, LoraPair>;
-  /** Whole tensors in place of the model's parameters, by the parameter's name. */
+  /** Whole tensors in place of the model's parameters, by the parameter's name; see `savedOf`. */
   readonly saved: ReadonlyMap<string, TensorInfo>;
   /** A saved embedding is the output head too, where these are tied. */
   readonly tiesSaved: boolean;
@@ -86,7 +87,7 @@ export function checkAdapter(
         `${path}.lora_A.weight`,
         `is missing, wanted with shape [rank, ${K}] and lora_B of [${N}, rank]`,
       );
-  for (const [name, tensor] of adapter.saved) {
+  for (const [name, tensor] of savedOf(adapter, definition)) {
     const head = name === `${HEAD}.weight` ? targets.get(HEAD) : undefined;
     const shape = params.get(name) ?? (head && [head.N, head.K]);
     if (!shape) wrong.fail(tensor.name, `is for ${show(name)}, wanted one of the model's parameters`);
@@ -95,6 +96,20 @@ export function checkAdapter(
       wrong.fail(tensor.name, `has shape [${tensor.shape.join(", ")}]`, `[${shape.join(", ")}]`);
   }
   return targets;
+}
+
+/** The tensors that replace parameters, as the model computes with them. */
+export function savedOf(
+  { saved }: Pick<OpenedAdapter, "saved">,
+  { stored }: Definition,
+): ReadonlyMap<string, TensorInfo> {
+  if (!stored) return saved;
+  return new Map(
+    [...saved].map(([name, tensor]) => {
+      const form = stored(name);
+      return [name, form ? fromStored(tensor, form) : tensor];
+    }),
+  );
 }
 
 /** Path of the output head, whether it has a weight of its own or is the embedding. */

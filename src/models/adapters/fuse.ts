@@ -8,7 +8,7 @@ import { type ConvertOptions, type ConvertResult, type Parameter, writeModel } f
 import { show } from "../fields.ts";
 import type { OpenedModel } from "../open.ts";
 import type { RowSource, SaveType } from "../rows.ts";
-import { checkAdapter, HEAD, type LoraPair, type OpenedAdapter } from "./adapter.ts";
+import { checkAdapter, HEAD, type LoraPair, type OpenedAdapter, savedOf } from "./adapter.ts";
 import { hfRows, tensorRows } from "./base-rows.ts";
 import { finiteValues, isAsInModel, readPair } from "./load.ts";
 
@@ -109,7 +109,7 @@ async function planMerge(model: OpenedModel, adapters: readonly AdapterToFuse[])
     for (const [path, pair] of adapter.pairs)
       add(`${path}.weight`, stepOf(adapter, pair, path, scale, model));
     for (const [path, pair] of adapter.embeddings) add(`${path}.weight`, embeddingStep(pair, scale));
-    for (const [name, tensor] of adapter.saved) {
+    for (const [name, tensor] of savedOf(adapter, model.definition)) {
       if (await isAsInModel(tensor, sourceOf.get(name) ?? name, model)) continue;
       if (saved.has(name))
         throw new RangeError(

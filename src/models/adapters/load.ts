@@ -6,7 +6,7 @@ import { show } from "../fields.ts";
 import { interleavedHeads, moveRows } from "../gguf-names.ts";
 import type { OpenedModel } from "../open.ts";
 import type { LinearTarget } from "../targets.ts";
-import { checkAdapter, type LoraPair, type OpenedAdapter, rankOf } from "./adapter.ts";
+import { checkAdapter, type LoraPair, type OpenedAdapter, rankOf, savedOf } from "./adapter.ts";
 import { baseRows, tensorRows } from "./base-rows.ts";
 
 /** What an adapter does to one linear, with its own scale but nobody's else. */
@@ -69,7 +69,7 @@ export async function loadAdapter(
     const pair = adapter.pairs.get(path);
     if (pair) changes.set(path, await loadPair(adapter, pair, path, target, model, signal));
   }
-  for (const [name, tensor] of adapter.saved) {
+  for (const [name, tensor] of savedOf(adapter, model.definition)) {
     signal?.throwIfAborted();
     const path = name.replace(/\.weight$/, "");
     const isLinear = targets.has(path) && name.endsWith(".weight");
