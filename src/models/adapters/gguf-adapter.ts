@@ -33,7 +33,7 @@ export async function openGgufAdapter(path: string, signal?: AbortSignal): Promi
     if (architecture === undefined) fail(source, "general.architecture is missing", "the type of its model");
     const alpha = getNumber(gguf, "adapter.lora.alpha") ?? 0;
     if (!Number.isFinite(alpha)) fail(source, `adapter.lora.alpha is ${alpha}`, "a finite number");
-    const { names } = definitionOfGguf(architecture, path).gguf;
+    const { names } = definitionOfGguf(architecture, false, path).gguf;
     const pairs = pairTensors(source, gguf.tensors, names, alpha);
     return {
       name: path,
