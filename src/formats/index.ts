@@ -17,6 +17,8 @@ export {
   required,
 } from "./gguf-values.ts";
 export { type WriteGgufOptions, writeGguf } from "./gguf-write.ts";
+export { type PackedScheme, packedScheme } from "./packed/scheme.ts";
+export { unpackTensors } from "./packed/tensors.ts";
 export { readSafetensors, type SafetensorsFile } from "./safetensors.ts";
 export { readSafetensorsFolder, type SafetensorsFolder } from "./safetensors-folder.ts";
 export { type WriteSafetensorsOptions, writeSafetensors } from "./safetensors-write.ts";

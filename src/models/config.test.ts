@@ -111,7 +111,6 @@ describe("parseConfig", () => {
     [{ tie_word_embeddings: 1 }, "tie_word_embeddings is 1, wanted true or false"],
     [{ hidden_act: "gelu" }, 'hidden_act is "gelu", wanted "silu"'],
     [{ partial_rotary_factor: 0.5 }, "partial_rotary_factor is 0.5, wanted 1"],
-    [{ quantization_config: { quant_method: "gptq" } }, "quantization_config is an object, wanted none"],
     [
       { model_type: "qwen2", use_sliding_window: true, max_window_layers: 2 },
       "sliding_window is missing, wanted",

@@ -163,12 +163,6 @@ function refuseWhatIsNotImplemented(fields: Fields, definition: Definition): voi
       if (partial !== 1) own!.fail("partial_rotary_factor", partial, "1: this type rotates whole heads");
     }
   }
-  if (fields.has("quantization_config"))
-    fields.fail(
-      "quantization_config",
-      fields.value("quantization_config"),
-      "none: a folder with f32, f16 or bf16 weights",
-    );
   if (definition.sliding) return;
   const layers = fields.value("layer_types");
   const other = Array.isArray(layers) ? layers.find((type) => type !== "full_attention") : undefined;

@@ -9,14 +9,18 @@ import {
   asWeight,
   type GgufFile,
   openFile,
+  packedScheme,
   readGguf,
   readSafetensorsFolder,
   readTensorValues,
+  type SafetensorsFolder,
   type TensorInfo,
+  unpackTensors,
 } from "../formats/index.ts";
 import { loadTokenizerFolder, loadTokenizerGguf, type Tokenizer } from "../tokenizer/index.ts";
 import { type Config, type GenerationConfig, parseConfig, parseGenerationConfig } from "./config.ts";
 import type { Definition } from "./definition.ts";
+import { parseFields } from "./fields.ts";
 import { configFromGguf, ggufDefinition, ROPE_TENSORS, type RopeTensors } from "./gguf-config.ts";
 import { fromGgufName, interleavedHeads } from "./gguf-names.ts";
 import { definitionOf } from "./registry.ts";
@@ -52,13 +56,15 @@ export async function openModel(nameOrPath: string): Promise<OpenedModel> {
 }
 
 async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
-  const config = parseConfig(join(path, "config.json"), await readText(join(path, "config.json")));
-  const definition = definitionOf(config.model_type, join(path, "config.json"));
+  const configFile = join(path, "config.json");
+  const configText = await readText(configFile);
+  const config = parseConfig(configFile, configText);
+  const definition = definitionOf(config.model_type, configFile);
   const generationFile = join(path, "generation_config.json");
   const generationConfig = (await exists(generationFile))
     ? parseGenerationConfig(generationFile, await readText(generationFile))
     : { eos_token_id: [] };
-  const weights = await readSafetensorsFolder(path);
+  const weights = await readWeights(path, configFile, configText);
   const { tensors: found, unused } = sortTensors(definition, config, weights.tensors, (name) =>
     definition.parameterName ? definition.parameterName(name) : name,
   );
@@ -79,6 +85,20 @@ async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
     tokenizer: once(() => loadTokenizerFolder(path)),
     close: () => weights.close(),
   };
+}
+
+/** The tensors of a folder; packed matrices (GPTQ, AWQ, compressed-tensors) as tensors of a weight type. */
+async function readWeights(path: string, configFile: string, configText: string): Promise<SafetensorsFolder> {
+  const packing = parseFields(configFile, configText).value("quantization_config");
+  const scheme = packing === undefined ? undefined : packedScheme(configFile, packing);
+  const weights = await readSafetensorsFolder(path);
+  if (!scheme) return weights;
+  try {
+    return { ...weights, tensors: await unpackTensors(path, weights.tensors, scheme) };
+  } catch (error) {
+    await weights.close();
+    throw error;
+  }
 }
 
 async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
