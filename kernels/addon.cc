@@ -46,7 +46,7 @@ napi_value strings(napi_env env, const char* const* list, int n) {
 }
 
 // In the order of `Type`.
-const char* const TYPES[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "i32", "kv_f32", "kv_f16"};
+const char* const TYPES[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "i32", "kv_f32", "kv_f16", "adapters"};
 
 // info(): { isas, features, types }
 napi_value js_info(napi_env env, napi_callback_info) {

@@ -21,6 +21,8 @@ struct Storage : Handle {
   Region region;
   int32_t type, packed;
   int64_t rows, cols;
+  Region* slots; // of adapters: what each slot's matrices lie in
+  int32_t nslots;
   int users;     // runs and loads that use the memory now; a `free` meanwhile takes effect when they end
   Load* load;
 };
@@ -58,7 +60,7 @@ void storage_unuse(Storage* storage);
 
 // Functions of storage.cc and executable.cc, for the module's table.
 #define PITH_ADDON_FUNCTIONS(X)                                                                                      \
-  X(dense) X(weight) X(kv) X(free) X(write) X(read) X(fill) X(load) X(program) X(inputs) X(bind) X(run) X(runNow) \
+  X(dense) X(weight) X(kv) X(adapters) X(slot) X(part) X(free) X(write) X(read) X(fill) X(load) X(program) X(inputs) X(bind) X(run) X(runNow) \
   X(output) X(sampling) X(sample) X(sampled)
 #define X(name) napi_value js_##name(napi_env env, napi_callback_info info);
 PITH_ADDON_FUNCTIONS(X)

@@ -1,5 +1,6 @@
 // The table of one instruction set. An isa_*.cc defines PITH_ISA and includes this once, compiled with its flags: all
 // that is here is in a namespace of its own or static, so that nothing compiled for one processor is run on another.
+#include "adapters.h"
 #include "cpu.h"
 #include "pith.h"
 #if defined(__x86_64__)

@@ -1,4 +1,4 @@
-// linear and matmul_nt: optional norm of x, products with n weights, epilogue. See README.md.
+// linear, matmul_nt and lora: optional norm of x, products with n weights, adapters, epilogue. See README.md.
 // Included inside `namespace pith::<isa> {`.
 //
 // Few tokens: every thread redoes the norm and the rounding of x into its own cache, and no thread waits. Many: the
@@ -8,11 +8,11 @@
 #include "matmul.h"
 #include "norm.h"
 
-// Layout of `run.local` here: prepared x, one normed row, then what product_f32 uses.
-constexpr int64_t OWN_BYTES = 512 << 10, ROW_BYTES = 256 << 10;
-static_assert(OWN_BYTES + ROW_BYTES + PRODUCT_LOCAL <= int64_t(LOCAL_BYTES));
+// Layout of `run.local` here: prepared x, one normed row, what product_f32 uses, stretches, x Aᵀ.
+constexpr int64_t OWN_BYTES = 512 << 10, STRETCH_BYTES = CHUNK_TOKENS * sizeof(Stretch), OWN_RANKS = 56 << 10;
+static_assert(OWN_BYTES + ROW_BYTES + PRODUCT_LOCAL + STRETCH_BYTES + OWN_RANKS <= int64_t(LOCAL_BYTES));
 constexpr int64_t OWN_WORK = 16384;  // elements of x from which sharing the work pays
-constexpr int64_t CHUNK_TOKENS = 512;
+constexpr int64_t OWN_ADAPTERS = 160 << 10;  // bytes of their A from which sharing that work pays
 
 struct Linear {
   const float *x, *norm, *shift;  // shift: layer_norm's bias; null: rms_norm
@@ -22,6 +22,9 @@ struct Linear {
   const Tensor* w[16];
   Finish f[16];
   bool round, floats;  // some product takes x as int8; some takes normed x as f32
+  bool int8;
+  Adapting a;
+  const float* sums;   // x wᵀ, when it is there already (`lora`)
 };
 
 PITH_INLINE int64_t prepared_bytes(const Linear& l, int64_t tokens) {
@@ -29,11 +32,16 @@ PITH_INLINE int64_t prepared_bytes(const Linear& l, int64_t tokens) {
   return (f + 63) / 64 * 64 + q;
 }
 PITH_INLINE int64_t chunk_tokens(const Linear& l) { return l.T < CHUNK_TOKENS ? l.T : CHUNK_TOKENS; }
-PITH_INLINE bool own(const Linear& l) { return l.T * l.K <= OWN_WORK && prepared_bytes(l, l.T) <= OWN_BYTES; }
+PITH_INLINE bool own(const Linear& l) {
+  if (l.a.active && (l.a.work > OWN_ADAPTERS || l.T > CHUNK_TOKENS || l.T * l.a.stride * 4 > OWN_RANKS)) return false;
+  return l.T * l.K <= OWN_WORK && prepared_bytes(l, l.T) <= OWN_BYTES;
+}
 
 static void needs(Linear* l, bool int8) {
-  l->round = l->floats = false;
-  for (int j = 0; j < l->n; j++) {
+  l->int8 = int8;
+  l->round = l->a.active && l->a.round;
+  l->floats = l->norm && l->a.active && l->a.floats;
+  for (int j = 0; j < l->n && !l->sums; j++) {
     bool q = int8 && l->w[j]->packed && is_quantized(l->w[j]->type);
     l->round |= q;
     l->floats |= !q && l->norm;
@@ -64,7 +72,8 @@ static void prepare(const Linear& l, uint8_t* at, const float* x, int64_t n, int
 }
 
 // All products with the n tokens from t0 on.
-static void products(const Run& run, const Linear& l, const uint8_t* at, int64_t t0, int64_t n, int thread) {
+static void products(const Run& run, const Linear& l, const uint8_t* at, int64_t t0, int64_t n, const Adapted* adapted,
+                     int thread) {
   const float* x = l.floats ? (const float*)at : l.x + t0 * l.K;
   const uint8_t* q = at + (l.floats ? (n * l.K * 4 + 63) / 64 * 64 : 0);
   for (int j = 0; j < l.n; j++) {
@@ -72,31 +81,77 @@ static void products(const Run& run, const Linear& l, const uint8_t* at, int64_t
     Finish f = l.f[j];
     f.y += t0 * f.N;
     if (f.add) f.add += t0 * f.N;
+    f.adapted = adapted;
+    f.index = j;
     int64_t p0, p1;
-    share((w.rows + 15) / 16, 1, run.threads, thread, &p0, &p1);
-    if (l.round && w.packed && is_quantized(w.type))
+    share((f.N + 15) / 16, 1, run.threads, thread, &p0, &p1);
+    if (l.sums)
+      product_none(l.sums + t0 * f.N, n, p0, p1, f);
+    else if (l.round && w.packed && is_quantized(w.type) && l.int8)
       product_int8(w, q, n, p0, p1, f);
     else
       product_f32(w, x, n, p0, p1, f, run.local[thread] + OWN_BYTES + ROW_BYTES);
   }
 }
 
+// The n rows from t0 on, whose prepared x lies at `at`; `h` is where x Aᵀ goes, if anything adapts them.
+static Adapted adapted_of(const Linear& l, const uint8_t* at, int64_t t0, int64_t n, const float* h, uint8_t* local) {
+  Adapted d = {};
+  d.of = &l.a;
+  d.row = local + OWN_BYTES;
+  d.local = d.row + ROW_BYTES;
+  Stretch* stretch = (Stretch*)(d.local + PRODUCT_LOCAL);
+  d.count = stretches(l.a, t0, n, stretch);
+  d.stretch = stretch;
+  d.h = h;
+  d.n = n;
+  d.x = l.floats ? (const float*)at : l.x + t0 * l.K;
+  d.q = l.round ? at + (l.floats ? (n * l.K * 4 + 63) / 64 * 64 : 0) : nullptr;
+  return d;
+}
+
 static void run_linear(const Run& run, const Linear& l, int thread) {
   uint8_t* local = run.local[thread];
   float* row = (float*)(local + OWN_BYTES);
-  if (!l.round && !l.floats) return products(run, l, nullptr, 0, l.T, thread);
+  bool prepares = l.round || l.floats;
+  if (!prepares && !l.a.active) return products(run, l, nullptr, 0, l.T, nullptr, thread);
   if (own(l)) {
-    prepare(l, local, l.x, l.T, 0, l.T, row);
-    return products(run, l, local, 0, l.T, thread);
+    if (prepares) prepare(l, local, l.x, l.T, 0, l.T, row);
+    if (!l.a.active) return products(run, l, local, 0, l.T, nullptr, thread);
+    float* h = (float*)(local + OWN_BYTES + ROW_BYTES + PRODUCT_LOCAL + STRETCH_BYTES);
+    Adapted d = adapted_of(l, local, 0, l.T, h, local);
+    low_rank(d, l.n, h, 1, 0);
+    return products(run, l, local, 0, l.T, &d, thread);
   }
   for (int64_t t = 0; t < l.T; t += CHUNK_TOKENS) {
     int64_t n = l.T - t < CHUNK_TOKENS ? l.T - t : CHUNK_TOKENS, from, to;
     share(n, 1, run.threads, thread, &from, &to);
     if (run.threads > 1) run.meet(run, thread);  // nobody reads the chunk before, or another kernel's scratch
     prepare(l, run.shared, l.x + t * l.K, n, from, to, row);
+    if (prepares && run.threads > 1) run.meet(run, thread);
+    if (!l.a.active) {
+      products(run, l, run.shared, t, n, nullptr, thread);
+      continue;
+    }
+    float* h = (float*)(run.shared + prepared_bytes(l, chunk_tokens(l)));
+    Adapted d = adapted_of(l, run.shared, t, n, h, local);
+    low_rank(d, l.n, h, run.threads, thread);
     if (run.threads > 1) run.meet(run, thread);
-    products(run, l, run.shared, t, n, thread);
+    products(run, l, run.shared, t, n, &d, thread);
   }
+}
+
+// The operands of adapters from `t` on: the table, segments and, with ints[0] = 2, the token of each row; ints[1 ..] are
+// the numbers of the linears in the table.
+static void adapting(Linear* l, const Tensor* const* t, const int32_t* ints, bool int8) {
+  if (ints[0] == 0) return;
+  l->a.table = (const Adapters*)(*t++)->data;
+  l->a.S = (*t)->rows;
+  l->a.segments = (const int32_t*)(*t++)->data;
+  if (ints[0] == 2) l->a.rows = (const int32_t*)(*t)->data;
+  l->a.int8 = int8;
+  for (int j = 0; j < l->n; j++) l->a.linear[j] = ints[1 + j];
+  look_up(&l->a, l->n);
 }
 
 static Linear linear_of(const Node& node) {
@@ -116,10 +171,28 @@ static Linear linear_of(const Node& node) {
     l.f[j].y = (float*)node.t[j < node.noutputs ? j : 0]->data;
     if (node.i[2] >> j & 1) l.f[j].bias = (const float*)(*t++)->data;
   }
-  if (node.i[3] == 1) l.f[0].add = (const float*)(*t)->data;
+  if (node.i[3] == 1) l.f[0].add = (const float*)(*t++)->data;
   if (node.i[3] == 2 || node.i[3] == 3) l.f[1].gate = true, l.f[1].act = node.i[3] == 2 ? SILU : GELU;
   if (node.i[3] == 4 || node.i[3] == 5) l.f[0].act = node.i[3] == 4 ? GELU : GELU_ERF;
+  adapting(&l, t, node.i + 5, node.i[4]);
   needs(&l, node.i[4]);
+  return l;
+}
+
+// [y'], [y [T, N], x [T, K], adapters, segments, (rows)]; ints: int8, N, K, then as `adapting`.
+static Linear lora_of(const Node& node) {
+  Linear l = {};
+  const Tensor &y = *node.t[1], &x = *node.t[2];
+  l.x = (const float*)x.data;
+  l.sums = (const float*)y.data;
+  l.n = 1;
+  l.w[0] = &y;
+  l.K = node.i[2];
+  l.f[0].N = node.i[1];
+  l.f[0].y = (float*)node.t[0]->data;
+  l.T = l.f[0].N > 0 ? y.rows * y.cols / l.f[0].N : 0;
+  adapting(&l, node.t + 3, node.i + 3, node.i[0]);
+  needs(&l, node.i[0]);
   return l;
 }
 
@@ -138,8 +211,9 @@ static Linear matmul_nt_of(const Node& node) {
 }
 
 static size_t shared_bytes(const Linear& l) {
-  if ((!l.round && !l.floats) || own(l)) return 0;
-  return size_t(prepared_bytes(l, chunk_tokens(l)));
+  if ((!l.round && !l.floats && !l.a.active) || own(l)) return 0;
+  int64_t ranks = l.a.active ? chunk_tokens(l) * l.a.stride * 4 : 0;
+  return size_t(prepared_bytes(l, chunk_tokens(l)) + ranks);
 }
 
 static void linear(const Run& run, const Node& node, int thread) { run_linear(run, linear_of(node), thread); }
@@ -148,4 +222,8 @@ static size_t linear_shared(const Node& node, int32_t, int32_t, int32_t) { retur
 static void matmul_nt(const Run& run, const Node& node, int thread) { run_linear(run, matmul_nt_of(node), thread); }
 static size_t matmul_nt_shared(const Node& node, int32_t, int32_t, int32_t) { return shared_bytes(matmul_nt_of(node)); }
 
-#define PITH_LINEAR {"linear", linear, linear_shared}, {"matmul_nt", matmul_nt, matmul_nt_shared}
+static void lora(const Run& run, const Node& node, int thread) { run_linear(run, lora_of(node), thread); }
+static size_t lora_shared(const Node& node, int32_t, int32_t, int32_t) { return shared_bytes(lora_of(node)); }
+
+#define PITH_LINEAR \
+  {"linear", linear, linear_shared}, {"matmul_nt", matmul_nt, matmul_nt_shared}, {"lora", lora, lora_shared}

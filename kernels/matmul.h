@@ -16,6 +16,8 @@ struct Finish {
   const float* add;   // or null
   Activation act;
   bool gate;
+  const struct Adapted* adapted;  // or null: what adapters do to the sum first (lora.h), as weight `index` of the node
+  int index;
 };
 
 PITH_INLINE V activate(Activation act, V x) {
@@ -34,20 +36,6 @@ PITH_INLINE void finish(const Finish& f, int64_t t, int64_t row, const float* v)
   store_upto(y, s, n);
 }
 
-// Panels p0 .. p1 with T tokens, rounded to int8 at `x` in tiles.
-static void product_int8(const Tensor& w, const uint8_t* x, int64_t T, int64_t p0, int64_t p1, const Finish& f) {
-  int64_t blocks = w.cols / BLOCK, bytes = panel_bytes(w.type, w.cols);
-  alignas(64) float y[16 * 16];
-  for (int64_t p = p0; p < p1; p++) {
-    const uint8_t* panel = w.data + p * bytes;
-    for (int64_t t = 0, n; t < T; t += n) {
-      n = tile_tokens(T - t);
-      int8_panel(w.type, y, panel, x + t * blocks * X_BYTES, n, blocks, t == 0 ? bytes : 0);
-      for (int64_t i = 0; i < n; i++) finish(f, t + i, p * 16, y + i * 16);
-    }
-  }
-}
-
 // Columns k .. k + kc of x times a strip of n panels from p, to y [m, STRIP]: floats straight from the packed weight,
 // anything else as f32 through `b`; many tokens too, for which widening f16 and bf16 once pays.
 constexpr int64_t DIRECT = 64;
@@ -63,9 +51,29 @@ static void strip_of(float* y, const Tensor& w, int64_t p, int64_t n, const floa
   strip<F32>(y, STRIP, m, x + k, MR * K, K, 1, (const uint8_t*)b, kc * 64, n, kc, k > 0);
 }
 
-// Panels p0 .. p1 with T tokens, x [T, K] f32. In `local`: a strip of B, then the sums of ROWS tokens.
+// Of `local` in run.local: a strip of B, then the sums of ROWS tokens.
 constexpr int64_t ROWS = 512;
 constexpr int64_t PRODUCT_LOCAL = (KC + ROWS) * STRIP * 4;
+constexpr int64_t ROW_BYTES = 256 << 10;  // scratch beside it: one row of x, or a few rounded ones
+
+#include "lora.h"
+
+// Panels p0 .. p1 with T tokens, rounded to int8 at `x` in tiles.
+static void product_int8(const Tensor& w, const uint8_t* x, int64_t T, int64_t p0, int64_t p1, const Finish& f) {
+  int64_t blocks = w.cols / BLOCK, bytes = panel_bytes(w.type, w.cols);
+  alignas(64) float y[16 * 16];
+  for (int64_t p = p0; p < p1; p++) {
+    const uint8_t* panel = w.data + p * bytes;
+    for (int64_t t = 0, n; t < T; t += n) {
+      n = tile_tokens(T - t);
+      int8_panel(w.type, y, panel, x + t * blocks * X_BYTES, n, blocks, t == 0 ? bytes : 0);
+      if (f.adapted) adapt(*f.adapted, f.index, y, 16, t, n, p, 1, f.N);
+      for (int64_t i = 0; i < n; i++) finish(f, t + i, p * 16, y + i * 16);
+    }
+  }
+}
+
+// Panels p0 .. p1 with T tokens, x [T, K] f32. `local`: PRODUCT_LOCAL bytes.
 static void product_f32(const Tensor& w, const float* x, int64_t T, int64_t p0, int64_t p1, const Finish& f,
                         uint8_t* local) {
   float *b = (float*)local, *y = b + KC * STRIP;
@@ -77,8 +85,21 @@ static void product_f32(const Tensor& w, const float* x, int64_t T, int64_t p0, 
     for (int64_t p = p0; p < p1; p += STRIP / 16) {
       int64_t n = p1 - p < STRIP / 16 ? p1 - p : STRIP / 16, part = once ? K : KC;
       for (int64_t k = 0; k < K; k += part) strip_of(y, w, p, n, x + t * K, m, k, K - k < part ? K - k : part, b);
+      if (f.adapted) adapt(*f.adapted, f.index, y, STRIP, t, m, p, n, f.N);
       for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) finish(f, t + i, (p + j) * 16, y + i * STRIP + j * 16);
     }
   }
+}
+
+// Panels p0 .. p1 of sums [T, f.N] that are there already: only what adapters and `f` do to them.
+static void product_none(const float* sums, int64_t T, int64_t p0, int64_t p1, const Finish& f) {
+  alignas(64) float y[16 * 16];
+  for (int64_t p = p0; p < p1; p++)
+    for (int64_t t = 0, m; t < T; t += m) {
+      m = T - t < 16 ? T - t : 16;
+      for (int64_t i = 0; i < m; i++) store(y + i * 16, load_upto(sums + (t + i) * f.N + p * 16, f.N - p * 16));
+      if (f.adapted) adapt(*f.adapted, f.index, y, 16, t, m, p, 1, f.N);
+      for (int64_t i = 0; i < m; i++) finish(f, t + i, p * 16, y + i * 16);
+    }
 }

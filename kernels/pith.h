@@ -8,7 +8,7 @@
 namespace pith {
 
 // Order is part of the ABI: TypeScript asks for the names (type_names) and never writes numbers of its own.
-enum Type : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q4_0 = 4, I32 = 5, KV_F32 = 6, KV_F16 = 7 };
+enum Type : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q4_0 = 4, I32 = 5, KV_F32 = 6, KV_F16 = 7, ADAPTERS = 8 };
 
 constexpr int PANEL = 16;      // rows interleaved in a packed weight
 constexpr int BLOCK = 32;      // columns that share a scale in Q8_0, Q4_0 and int8 activations

@@ -1,8 +1,10 @@
-// Storage as JavaScript sees it: dense memory, packed weights (filled from bytes or loaded from a file) and KV pages.
+// Storage as JavaScript sees it: dense memory, packed weights (filled from bytes or loaded from a file), KV
+// pages and adapters.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapters.h"
 #include "args.h"
 #include "requantize.h"
 
@@ -10,10 +12,18 @@ namespace pith {
 
 const napi_type_tag HANDLE_TAG = {0x9d1f6a0c52e84b37, 0x8a4be27f0c6d1935};
 
+static void release_memory(Storage* storage) {
+  for (int32_t i = 0; i < storage->nslots; i++) region_free(&storage->slots[i]);
+  ::free(storage->slots);
+  storage->slots = nullptr;
+  storage->nslots = 0;
+  region_free(&storage->region);
+}
+
 void handle_release(Handle* handle) {
   if (--handle->refs > 0) return;
   if (handle->kind == EXECUTABLE) return executable_destroy(handle);
-  region_free(&static_cast<Storage*>(handle)->region);
+  release_memory(static_cast<Storage*>(handle));
   ::free(handle);
 }
 
@@ -39,7 +49,7 @@ napi_value handle_make(napi_env env, Handle* handle) {
 }
 
 void storage_unuse(Storage* storage) {
-  if (--storage->users == 0 && storage->freed) region_free(&storage->region);
+  if (--storage->users == 0 && storage->freed) release_memory(storage);
   handle_release(storage);
 }
 
@@ -47,7 +57,7 @@ void storage_free(Storage* storage) {
   if (storage->freed) return;
   storage->freed = true;
   if (storage->load) load_cancel(storage->load);
-  if (storage->users == 0) region_free(&storage->region);
+  if (storage->users == 0) release_memory(storage);
 }
 
 static napi_value make(napi_env env, const char* what, int64_t bytes, Storage fields) {
@@ -101,6 +111,77 @@ napi_value js_kv(napi_env env, napi_callback_info info) {
   if (a.good && s.type != KV_F32 && s.type != KV_F16) a.bad(0, "the number of a KV type");
   if (!a.good) return nullptr;
   return make(env, "KV pages", bytes, s);
+}
+
+// adapters(slots, linears): a table of empty slots.
+napi_value js_adapters(napi_env env, napi_callback_info info) {
+  Args a(env, info, 2);
+  Storage s = {};
+  s.type = ADAPTERS;
+  s.nslots = int32_t(a.integer(0, 0, 1 << 16));
+  int32_t linears = int32_t(a.integer(1, 0, 1 << 16));
+  if (!a.good) return nullptr;
+  s.slots = static_cast<Region*>(calloc(size_t(s.nslots) + 1, sizeof(Region)));
+  if (!s.slots) return fail(env, "Cannot allocate adapters: %d slots wanted", s.nslots);
+  napi_value handle = make(env, "adapters", int64_t(adapters_bytes(s.nslots, linears)), s);
+  if (!handle) return ::free(s.slots), nullptr;
+  void* p = nullptr;
+  napi_get_value_external(env, handle, &p);
+  adapters_make(reinterpret_cast<Adapters*>(static_cast<Storage*>(p)->region.data), s.nslots, linears);
+  return handle;
+}
+
+static Adapters* table_of(Args& a, Storage* s) {
+  if (!a.good) return nullptr;
+  if (s->type != ADAPTERS) return a.bad(0, "adapters"), nullptr;
+  return reinterpret_cast<Adapters*>(s->region.data);
+}
+
+// slot(adapters, slot, bytes): empties a slot and gives it so much memory. No run may use it.
+napi_value js_slot(napi_env env, napi_callback_info info) {
+  Args a(env, info, 3);
+  Storage* s = a.storage(0);
+  Adapters* table = table_of(a, s);
+  int32_t slot = a.good ? int32_t(a.integer(1, 0, table->slots - 1)) : 0;
+  int64_t bytes = a.size(2);
+  if (!a.good) return nullptr;
+  adapters_empty(table, slot);
+  region_free(&s->slots[slot]);
+  if (bytes > 0 && !region_alloc(&s->slots[slot], size_t(bytes)))
+    return fail(env, "Cannot allocate an adapter: %lld bytes wanted", static_cast<long long>(bytes));
+  return nullptr;
+}
+
+// part(adapters, slot, linear, part, type, rows, cols, scale, at, bytes): puts a matrix as it would lie in a file (part G:
+// a vector of f32) into the slot's memory at byte `at`.
+napi_value js_part(napi_env env, napi_callback_info info) {
+  Args a(env, info, 10);
+  Storage* s = a.storage(0);
+  Adapters* table = table_of(a, s);
+  if (!table) return nullptr;
+  int32_t slot = int32_t(a.integer(1, 0, table->slots - 1)), linear = int32_t(a.integer(2, 0, table->linears - 1));
+  int32_t part = int32_t(a.integer(3, PART_A, PART_G)), type = int32_t(a.integer(4, F32, Q4_0));
+  int32_t rows = a.int32(5, 1), cols = a.int32(6, 1);
+  double scale = 0;
+  if (a.good && napi_get_value_double(env, a.v[7], &scale) != napi_ok) a.bad(7, "a number");
+  int64_t at = a.size(8);
+  Bytes b = a.typed(9);
+  if (a.good && (type == Q8_0 || type == Q4_0) && cols % BLOCK) a.bad(6, "a multiple of 32");
+  if (!a.good) return nullptr;
+  Region& region = s->slots[slot];
+  size_t bytes = part == PART_G ? size_t(rows) * 4 : packed_bytes(Type(type), rows, cols);
+  size_t wanted = part == PART_G ? bytes : size_t(rows) * row_bytes(Type(type), cols);
+  if (b.bytes != wanted) return fail(env, "Cannot fill an adapter: found %zu bytes, wanted %zu", b.bytes, wanted);
+  if (at % 64 || uint64_t(at) > region.bytes || bytes > region.bytes - uint64_t(at))
+    return fail(env, "Cannot fill an adapter: bytes %lld to %lld, but its slot has %zu", static_cast<long long>(at),
+                static_cast<long long>(at + int64_t(bytes)), region.bytes);
+  uint8_t* to = region.data + at;
+  if (part == PART_G)
+    memcpy(to, b.data, bytes);
+  else
+    pack_rows(to, Type(type), rows, cols, 0, rows, b.data, 0);
+  adapters_part(table, slot, linear, AdapterPart(part), to, Type(type), rows, cols, float(scale));
+  return nullptr;
 }
 
 // free(handle): more than once is fine.

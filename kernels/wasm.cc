@@ -1,6 +1,7 @@
 // The module's exports: memory by address, weights into panels, programs, sampling, threads. No libc; memory is imported.
 // TypeScript (src/engine/backends/wasm.ts) owns every object; addresses are of the module's memory. Every thread has an
 // instance of the module over the same memory; all exports but `work` are for the thread that made the backend.
+#include "adapters.h"
 #include "cpu.h"
 #include "program.h"
 
@@ -71,7 +72,7 @@ PITH_EXPORT(kernel_name) const char* wasm_kernel_name(int32_t i) {
   return i < count ? kernels[i].name : nullptr;
 }
 PITH_EXPORT(type_name) const char* wasm_type_name(int32_t i) {
-  static const char* const names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "i32", "kv_f32", "kv_f16"};
+  static const char* const names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "i32", "kv_f32", "kv_f16", "adapters"};
   return i < int32_t(sizeof names / sizeof *names) ? names[i] : nullptr;
 }
 
@@ -83,6 +84,22 @@ PITH_EXPORT(packed_bytes) double wasm_packed_bytes(int32_t type, int32_t rows, i
 PITH_EXPORT(pack_rows) void wasm_pack_rows(uint8_t* dst, int32_t type, int32_t rows, int32_t cols, int32_t row,
                                            int32_t nrows, const uint8_t* src, int32_t heads) {
   pack_rows(dst, Type(type), rows, cols, row, nrows, src, heads);
+}
+
+// --- Adapters ---------------------------------------------------------------------------------------------------------
+
+PITH_EXPORT(adapters_bytes) double wasm_adapters_bytes(int32_t slots, int32_t linears) {
+  return double(adapters_bytes(slots, linears));
+}
+PITH_EXPORT(adapters_make) void wasm_adapters_make(Adapters* table, int32_t slots, int32_t linears) {
+  adapters_make(table, slots, linears);
+}
+PITH_EXPORT(adapters_empty) void wasm_adapters_empty(Adapters* table, int32_t slot) { adapters_empty(table, slot); }
+// `data`: a packed matrix, or a vector of f32.
+PITH_EXPORT(adapters_part)
+void wasm_adapters_part(Adapters* table, int32_t slot, int32_t linear, int32_t part, uint8_t* data, int32_t type,
+                        int32_t rows, int32_t cols, float scale) {
+  adapters_part(table, slot, linear, AdapterPart(part), data, Type(type), rows, cols, scale);
 }
 
 // --- Programs ---------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ export interface WeightSource {
 
 /** Memory of a backend. `free` may be called more than once. */
 export interface Storage {
-  readonly kind: "dense" | "weight" | "kv";
+  readonly kind: "dense" | "weight" | "kv" | "adapters";
   readonly bytes: number;
   free(): void;
 }
@@ -54,6 +54,32 @@ export interface KvSpec {
   readonly type: KvType;
 }
 
+/** One linear that adapters may change. */
+export interface AdapterLinear {
+  readonly N: number;
+  readonly K: number;
+  /**
+   * Type of its weight, which decides how exactly the changes are held (see `adapterTypes`). Default "f32": as they are
+   * given.
+   */
+  readonly type?: WeightType;
+}
+
+/** What an adapter does to one linear. Row-major f32. */
+export type LinearChange =
+  | {
+      /** A [rank, K] and B [N, rank]: y + (x Aᵀ) Bᵀ, the scale folded into B. */
+      readonly a: Float32Array;
+      readonly b: Float32Array;
+      readonly rank: number;
+      /** [N]: what the sum is multiplied with (DoRA). */
+      readonly magnitude?: Float32Array;
+    }
+  | {
+      /** [N, K]: takes the weight's place. */
+      readonly replaced: Float32Array;
+    };
+
 export interface Backend {
   readonly name: "native" | "wasm" | "reference";
   /** Instruction set in use, e.g. "avx512", "avx2", "scalar", "relaxed-simd", "simd128". */
@@ -65,6 +91,14 @@ export interface Backend {
   weight(source: WeightSource, signal?: AbortSignal): Promise<Storage>;
   /** A pool of KV pages. Memory is reserved at once and touched when used. */
   kv(spec: KvSpec): Storage;
+  /** A table of `slots` adapters over `linears`, all empty. */
+  adapters(slots: number, linears: readonly AdapterLinear[]): Storage;
+  /**
+   * Fills a slot of a table: changes by the linear's index; undefined empties it.
+   * @throws {RangeError} on a shape that does not fit, naming the linear's index
+   * @throws {Error} while a run uses the slot
+   */
+  setAdapter(storage: Storage, slot: number, changes: ReadonlyMap<number, LinearChange> | undefined): void;
   /** Copies into dense storage, from element `start`. */
   write(storage: Storage, data: Float32Array | Int32Array, start?: number): void;
   /** Copies out of dense storage, from element `start`; fills `into`. */

@@ -1,9 +1,10 @@
 /**
  * Rewrites a program so that what lies between two barriers is one node: `linear` (norm, products that share their
- * input, biases, residual or activation) and `rope_write`. The meaning stays: each fused row's composition is what it replaces.
+ * input, adapters, biases, residual or activation) and `rope_write`. The meaning stays: each fused row's composition is what it replaces.
  */
 import type { LinearAttrs } from "./ops/linear.ts";
-import type { Program } from "./program.ts";
+import type { LoraAttrs } from "./ops/lora.ts";
+import { isWritten, type Program } from "./program.ts";
 import type { Node, Tensor } from "./tensor.ts";
 
 export function fuse(program: Program): Program {
@@ -31,6 +32,21 @@ export function fuse(program: Program): Program {
     const replaced: Node[] = [...mates];
 
     let outputs = mates.map((n) => n.outputs[0]!);
+    // What adapters do to the products; those that other tables or rows decide stay as they are.
+    let tables: readonly Tensor[] = [];
+    const linears = outputs.map((y, j) => {
+      const next = soleUser(y);
+      if (next?.op !== "lora" || next.inputs[0] !== y || next.inputs[1] !== x) return -1;
+      const attrs = next.attrs as LoraAttrs;
+      const own = next.inputs.slice(2);
+      if (attrs.int8 !== int8 || (tables.length > 0 && !sameTensors(own, tables))) return -1;
+      tables = own;
+      replaced.push(next);
+      outputs = outputs.with(j, next.outputs[0]!);
+      return attrs.linear;
+    });
+    const adapted = linears.filter((i) => i >= 0).length;
+
     const biases = outputs.map((y, j) => {
       const next = soleUser(y);
       const bias = next?.op === "add" && next.inputs[0] === y ? next.inputs[1]! : undefined;
@@ -71,7 +87,7 @@ export function fuse(program: Program): Program {
     const takesNorm =
       (layer || norm?.op === "rms_norm") &&
       norm.inputs.slice(1).every((t) => t.kind === "param") &&
-      uses.get(x) === mates.length;
+      uses.get(x) === mates.length + adapted;
     if (takesNorm) replaced.push(norm!);
 
     for (const node of replaced) gone.add(node);
@@ -80,7 +96,7 @@ export function fuse(program: Program): Program {
       ...(takesNorm ? norm!.inputs.slice(1) : []),
       ...mates.map((n) => n.inputs[1]!),
     ];
-    inputs.push(...biases.filter((b) => b !== undefined), ...(residual ? [residual] : []));
+    inputs.push(...biases.filter((b) => b !== undefined), ...(residual ? [residual] : []), ...tables);
     made.push({
       op: "linear",
       inputs,
@@ -91,6 +107,7 @@ export function fuse(program: Program): Program {
         bias: biases.map(Boolean),
         epilogue,
         int8,
+        ...(adapted > 0 && { adapters: { linears, rows: tables.length === 3 } }),
       },
     });
   }
@@ -119,6 +136,10 @@ export function fuse(program: Program): Program {
     });
   }
   return { ...program, nodes: order(program, gone, made) };
+}
+
+function sameTensors(a: readonly Tensor[], b: readonly Tensor[]): boolean {
+  return a.length === b.length && a.every((t, i) => t === b[i]);
 }
 
 function countUses(program: Program): Map<Tensor, number> {
@@ -157,19 +178,18 @@ function order(program: Program, gone: ReadonlySet<Node>, made: readonly Node[])
   const ready = new Set<Tensor>([...program.inputs, ...program.params, ...program.states]);
   const done: Node[] = [];
   let waiting = all.map((x) => x.node);
+  const written = new Set(waiting.flatMap((node) => node.inputs.filter((t) => isWritten(node, t))));
   while (waiting.length > 0) {
     const later: Node[] = [];
     const blocked = new Set<Tensor>(); // states that a waiting node comes first to
     for (const node of waiting) {
-      const free =
-        node.inputs.every((t) => ready.has(t)) &&
-        !node.inputs.some((t) => t.kind === "state" && blocked.has(t));
+      const free = node.inputs.every((t) => ready.has(t)) && !node.inputs.some((t) => blocked.has(t));
       if (free) {
         done.push(node);
         for (const t of node.outputs) ready.add(t);
       } else {
         later.push(node);
-        for (const t of node.inputs) if (t.kind === "state") blocked.add(t);
+        for (const t of node.inputs) if (written.has(t)) blocked.add(t);
       }
     }
     if (later.length === waiting.length)

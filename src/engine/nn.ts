@@ -71,6 +71,18 @@ export const matmul_nn = (x: Tensor, w: Tensor): Tensor => one("matmul_nn", [x, 
 /** a [T, N], b [T, K] -> [N, K] */
 export const matmul_tn = (a: Tensor, b: Tensor): Tensor => one("matmul_tn", [a, b]);
 
+/**
+ * What adapters make of y [T, N] = x wᵀ, x [T, K]: see ops/lora.ts. `linear`: its index in the table; `rows` [R]: the
+ * tokens that y and x are of, when they are not all of the step.
+ */
+export const lora = (
+  y: Tensor,
+  x: Tensor,
+  adapters: Tensor,
+  segments: Tensor,
+  { linear, rows, int8 = true }: { linear: number; rows?: Tensor; int8?: boolean },
+): Tensor => one("lora", [y, x, adapters, segments, ...(rows ? [rows] : [])], { linear, int8 });
+
 /** x [T, H, D], positions [T], table [C, r] */
 export const rope = (x: Tensor, positions: Tensor, table: Tensor, inverse = false): Tensor =>
   one("rope", [x, positions, table], { inverse });

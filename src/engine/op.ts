@@ -2,6 +2,7 @@
  * What a row of the op table is. One op = one file in ops/: name, shape rule, gradient rule and a reference in
  * plain TypeScript (float64, slow, obvious: the definition of truth). The rows themselves are in ops/index.ts.
  */
+import type { AdapterLinear, LinearChange } from "./backend.ts";
 import type { DType, Node, Shape, Tensor } from "./tensor.ts";
 
 export interface OutputSpec {
@@ -17,6 +18,14 @@ export interface Value {
   readonly type: string;
   /** Only for a KV pool. */
   readonly kv?: ReferenceKv;
+  /** Only for a table of adapters. */
+  readonly adapters?: ReferenceAdapters;
+}
+
+/** The table of adapters of the reference backend. */
+export interface ReferenceAdapters {
+  readonly linears: readonly AdapterLinear[];
+  readonly slots: (ReadonlyMap<number, LinearChange> | undefined)[];
 }
 
 /** KV pages of the reference backend: value (k or v) of one head at [page][layer][k|v][slot][head][dim]. */

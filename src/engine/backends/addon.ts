@@ -24,6 +24,23 @@ export interface Addon {
   dense(type: number, bytes: number): Handle;
   weight(type: number, rows: number, cols: number): Handle;
   kv(type: number, bytes: number): Handle;
+  /** A table of empty slots. */
+  adapters(slots: number, linears: number): Handle;
+  /** Empties a slot and gives it so much memory. */
+  slot(adapters: Handle, slot: number, bytes: number): void;
+  /** Puts a matrix into the slot's memory at byte `at`: see AdapterPart. */
+  part(
+    adapters: Handle,
+    slot: number,
+    linear: number,
+    part: number,
+    type: number,
+    rows: number,
+    cols: number,
+    scale: number,
+    at: number,
+    data: Uint8Array,
+  ): void;
   free(handle: Handle): void;
   /** Copies in or out, from byte `at`. */
   write(storage: Handle, data: ArrayBufferView, at: number): void;

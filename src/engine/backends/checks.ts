@@ -6,6 +6,7 @@ import { type Dims, type KvSpec, PAGE, type WeightSource } from "../backend.ts";
 import type { Program } from "../program.ts";
 import { elements, symbol, type Tensor } from "../tensor.ts";
 import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../weights.ts";
+import { type AdapterTable, checkAdapterBinding } from "./adapters.ts";
 
 /** Rows interleaved in a packed weight; equals PANEL in kernels/pith.h. */
 export const PANEL = 16;
@@ -14,11 +15,12 @@ const PIECE_BYTES = 4 << 20;
 
 /** What a storage is, as far as binding goes. */
 export interface Described {
-  readonly kind: "dense" | "weight" | "kv";
+  readonly kind: "dense" | "weight" | "kv" | "adapters";
   /** Element or weight type. */
   readonly type: string;
   readonly shape: readonly number[];
   readonly spec: KvSpec | undefined;
+  readonly table?: AdapterTable | undefined;
 }
 
 /** Elements of a tensor at the sizes of a run. */
@@ -45,6 +47,14 @@ export function checkDims(dims: Dims, maxima: Dims, action: string): void {
 export function checkBinding(program: Program, name: string, tensor: Tensor, storage: Described): void {
   if (storage.kind === "kv") {
     checkPool(program, name, tensor, storage.spec!);
+    return;
+  }
+  if (storage.kind === "adapters") {
+    if (tensor.kind !== "state" || tensor.shape.join() !== "0")
+      throw new TypeError(
+        `Cannot bind "${name}": the storage is a table of adapters, wanted [${tensor.shape}]`,
+      );
+    checkAdapterBinding(program, name, storage.table!);
     return;
   }
   const found = `${storage.kind} ${storage.type}[${storage.shape}]`;

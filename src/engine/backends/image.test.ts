@@ -47,7 +47,7 @@ describe.skipIf(!NativeBackend.available())("images in the addon", () => {
     const program = record((g) => {
       const inputs = c.operands.map((o, i) => {
         if (o.kind === "weight") return g.param(`p${i}`, o.shape);
-        if (o.kind === "state" || o.kind === "kv") return g.state(`s${i}`, o.shape);
+        if (o.kind === "state" || o.kind === "kv" || o.kind === "adapters") return g.state(`s${i}`, o.shape);
         return g.input(`i${i}`, o.kind === "ids" ? "i32" : "f32", o.shape);
       });
       const outputs = g.emit(c.op, inputs, c.attrs as never);

@@ -4,6 +4,7 @@ import { plan } from "../plan.ts";
 import type { Program } from "../program.ts";
 import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
 import type { Tensor } from "../tensor.ts";
+import { adapterUses, slotsUsed } from "./adapters.ts";
 import type { Handle } from "./addon.ts";
 import { checkBinding, checkBound, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
 import { encodeImage } from "./image.ts";
@@ -30,6 +31,7 @@ export class NativeExecutable implements Executable {
   private readonly slots: ReadonlyMap<string, { slot: number; tensor: Tensor }>;
   private readonly bound = new Map<string, NativeStorage>();
   private readonly inputs: readonly Input[];
+  private readonly adapters: readonly { name: string; segments: string }[];
   private readonly outputs: ReadonlyMap<string, { tensor: Tensor; place: number | undefined }>;
   private readonly work: Work;
   private counted = false;
@@ -48,6 +50,7 @@ export class NativeExecutable implements Executable {
     const image = encodeImage(program, planned, maxima, backend.table);
     this.handle = backend.addon.program(image.words, backend.kernels);
     this.work = new Work(program);
+    this.adapters = adapterUses(program);
     this.slots = new Map(image.slots.map((tensor, slot) => [tensor.name!, { slot, tensor }]));
     const [buffer, start] = backend.addon.inputs(this.handle);
     this.inputs = program.inputs.map((tensor) => {
@@ -88,28 +91,27 @@ export class NativeExecutable implements Executable {
     for (const [name, storage] of this.bound)
       if (storage.freed) throw new Error(`Cannot run a program: the storage bound to "${name}" was freed`);
     for (const { tensor, view } of this.inputs) view.set(checkInput(tensor, inputs[tensor.name!], dims));
+    const used = slotsUsed(this.adapters, this.bound, inputs);
     this.setSampling(rows ?? [], R);
     this.last = { T, S, R };
 
     const { addon, threads } = this.backend;
     if (!this.counted) this.work.bind(this.bound);
     this.counted = true;
-    if (this.work.bytes(dims) < this.backend.smallWork) {
-      const now = performance.now();
-      if (now - turned > TURN_MS) {
-        this.running = true;
-        await new Promise(setImmediate);
-        this.running = false;
-        turned = performance.now();
+    this.running = true;
+    for (const slot of used) slot.users++;
+    try {
+      if (this.work.bytes(dims) >= this.backend.smallWork) await addon.run(this.handle, T, S, R, threads);
+      else {
+        if (performance.now() - turned > TURN_MS) {
+          await new Promise(setImmediate);
+          turned = performance.now();
+        }
+        addon.runNow(this.handle, T, S, R);
       }
-      addon.runNow(this.handle, T, S, R);
-    } else {
-      this.running = true;
-      try {
-        await addon.run(this.handle, T, S, R, threads);
-      } finally {
-        this.running = false;
-      }
+    } finally {
+      this.running = false;
+      for (const slot of used) slot.users--;
     }
     return rows && rows.length > 0 ? this.sampled(rows) : [];
   }

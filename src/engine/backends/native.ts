@@ -3,9 +3,19 @@
  * give it; what ops mean was checked when they were recorded.
  */
 import { getSystemErrorMap } from "node:util";
-import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
+import type {
+  AdapterLinear,
+  Backend,
+  Dims,
+  Executable,
+  KvSpec,
+  LinearChange,
+  Storage,
+  WeightSource,
+} from "../backend.ts";
 import { chooseThreads } from "../machine.ts";
 import type { Program } from "../program.ts";
+import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
 import { type Addon, type Handle, LOAD_CANCELLED, LOAD_NOT_FINITE, LOAD_SHORT, loadAddon } from "./addon.ts";
 import {
   checkDense,
@@ -32,13 +42,14 @@ export interface NativeOptions {
 
 export class NativeStorage implements Storage {
   readonly kind: Storage["kind"];
-  readonly bytes: number;
+  bytes: number;
   /** Element or weight type, for messages. */
   readonly type: string;
   readonly shape: readonly number[];
   readonly spec: KvSpec | undefined;
   readonly backend: NativeBackend;
   readonly handle: Handle;
+  table: AdapterTable | undefined;
   freed = false;
 
   constructor(
@@ -179,6 +190,37 @@ export class NativeBackend implements Backend {
     return this.own(new NativeStorage(this, handle, "kv", bytes, type, [pages, page], spec));
   }
 
+  adapters(slots: number, linears: readonly AdapterLinear[]): Storage {
+    this.checkOpen("make adapters");
+    const table = checkTable(slots, linears);
+    const handle = this.addon.adapters(slots, linears.length);
+    const storage = this.own(new NativeStorage(this, handle, "adapters", 0, "adapters", [0]));
+    storage.table = table;
+    return storage;
+  }
+
+  setAdapter(storage: Storage, slot: number, changes: ReadonlyMap<number, LinearChange> | undefined): void {
+    const table = tableOf(this, storage);
+    checkChanges(table, slot, changes);
+    const { handle } = storage as NativeStorage;
+    const own = table.slots[slot]!;
+    if (own.users > 0) throw new Error(`Cannot set adapter ${slot}: a run uses it`);
+    const { parts, bytes } = layOut(table.linears, changes ?? new Map());
+    this.addon.slot(handle, slot, 0);
+    (storage as NativeStorage).bytes -= own.bytes;
+    own.bytes = 0;
+    try {
+      this.addon.slot(handle, slot, bytes);
+      for (const { linear, part, type, rows, cols, scale, at, data } of parts)
+        this.addon.part(handle, slot, linear, part, this.types.get(type)!, rows, cols, scale, at, data());
+    } catch (error) {
+      this.addon.slot(handle, slot, 0);
+      throw error;
+    }
+    own.bytes = bytes;
+    (storage as NativeStorage).bytes += bytes;
+  }
+
   write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {
     this.addon.write(this.denseOf(storage, "write", data, start).handle, data, start * 4);
   }
@@ -226,6 +268,14 @@ export class NativeBackend implements Backend {
     checkDenseRange(storage, action, data, start);
     return storage;
   }
+}
+
+/** @throws {TypeError} when the storage is no table of adapters of this backend */
+function tableOf(backend: Backend, storage: Storage): AdapterTable {
+  if (!(storage instanceof NativeStorage) || storage.backend !== backend || !storage.table)
+    throw new TypeError("Cannot set an adapter: the storage is no table of adapters of this backend");
+  if (storage.freed) throw new Error("Cannot set an adapter: the table was freed");
+  return storage.table;
 }
 
 /** What an abort frees: one listener for each signal, however many weights load under it. */

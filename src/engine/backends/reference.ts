@@ -2,7 +2,17 @@
  * The reference backend: float64, one value at a time, straight from the op table. It defines what every other backend
  * must compute, and is fast enough for models of a few hundred thousand parameters.
  */
-import type { Backend, ByteSource, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
+import type {
+  AdapterLinear,
+  Backend,
+  ByteSource,
+  Dims,
+  Executable,
+  KvSpec,
+  LinearChange,
+  Storage,
+  WeightSource,
+} from "../backend.ts";
 import { PAGE } from "../backend.ts";
 import { f16ToF32, f32ToF16 } from "../half.ts";
 import type { CoreOp, Value } from "../op.ts";
@@ -11,6 +21,7 @@ import { compose, type Program } from "../program.ts";
 import { sample } from "../sampler.ts";
 import { elements, type Shape, symbol, type Tensor } from "../tensor.ts";
 import { dequantize } from "../weights.ts";
+import { checkChanges, checkTable } from "./adapters.ts";
 
 interface ReferenceStorage extends Storage {
   readonly value: Value;
@@ -72,6 +83,22 @@ export class ReferenceBackend implements Backend {
       type: "f32",
       kv: { layers, num_key_value_heads, head_dim, round, data },
     });
+  }
+
+  adapters(slots: number, linears: readonly AdapterLinear[]): Storage {
+    checkTable(slots, linears);
+    const adapters = {
+      linears,
+      slots: Array<ReadonlyMap<number, LinearChange> | undefined>(slots).fill(undefined),
+    };
+    return storage("adapters", 0, { data: new Float64Array(0), shape: [0], type: "f32", adapters });
+  }
+
+  setAdapter(target: Storage, slot: number, changes: ReadonlyMap<number, LinearChange> | undefined): void {
+    const { adapters } = (target as ReferenceStorage).value;
+    if (!adapters) throw new TypeError("Cannot set an adapter: the storage is no table of adapters");
+    checkChanges(adapters, slot, changes);
+    adapters.slots[slot] = changes && new Map(changes);
   }
 
   write(target: Storage, data: Float32Array | Int32Array, start = 0): void {

@@ -4,6 +4,7 @@ import { plan } from "../plan.ts";
 import type { Program } from "../program.ts";
 import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
 import type { Tensor } from "../tensor.ts";
+import { adapterUses, slotsUsed } from "./adapters.ts";
 import { checkBinding, checkBound, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
 import { encodeImage } from "./image.ts";
 import { type WasmBackend, WasmStorage } from "./wasm.ts";
@@ -22,6 +23,7 @@ export class WasmExecutable implements Executable {
   private readonly maxima: Dims;
   private readonly slots: ReadonlyMap<string, { slot: number; tensor: Tensor }>;
   private readonly bound = new Map<string, WasmStorage>();
+  private readonly adapters: readonly { name: string; segments: string }[];
   private readonly offsets: ReadonlyMap<Tensor, number>;
   private readonly place: ReadonlyMap<Tensor, number>;
   private readonly blocks: Block[] = [];
@@ -40,6 +42,7 @@ export class WasmExecutable implements Executable {
     this.backend = backend;
     this.module = backend.module;
     this.program = program;
+    this.adapters = adapterUses(program);
     this.maxima = { T: maxima.T, S: maxima.S, R: maxima.R };
     const planned = plan(program, maxima);
     this.arenaBytes = planned.arenaBytes;
@@ -126,6 +129,7 @@ export class WasmExecutable implements Executable {
       if (given instanceof Float32Array) this.module.floats(at, given.length).set(given);
       else this.module.ints(at, given.length).set(given);
     }
+    const used = slotsUsed(this.adapters, this.bound, inputs);
     this.last = { T, S, R };
 
     if (!this.counted) this.work.bind(this.bound);
@@ -133,6 +137,7 @@ export class WasmExecutable implements Executable {
     const { threads, smallWork } = this.backend;
     const pool = this.work.bytes(dims) < smallWork ? undefined : this.backend.pool;
     this.running = true;
+    for (const slot of used) slot.users++;
     try {
       if (!pool) await this.turn();
       const { exports } = this.module;
@@ -158,6 +163,7 @@ export class WasmExecutable implements Executable {
       }
     } finally {
       this.running = false;
+      for (const slot of used) slot.users--;
     }
   }
 

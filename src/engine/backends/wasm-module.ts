@@ -20,6 +20,20 @@ interface Exports {
     from: number,
     heads: number,
   ): void;
+  adapters_bytes(slots: number, linears: number): number;
+  adapters_make(table: number, slots: number, linears: number): void;
+  adapters_empty(table: number, slot: number): void;
+  adapters_part(
+    table: number,
+    slot: number,
+    linear: number,
+    part: number,
+    data: number,
+    type: number,
+    rows: number,
+    cols: number,
+    scale: number,
+  ): void;
   refusal(): number;
   refusal_number(i: number): number;
   program_bytes(image: number, words: number): number;

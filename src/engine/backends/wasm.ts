@@ -3,8 +3,18 @@
  * cannot be shared, on the thread that calls. Checks what callers give it; what ops mean was checked when they were
  * recorded. Imports nothing of Node.
  */
-import type { Backend, Dims, Executable, KvSpec, Storage, WeightSource } from "../backend.ts";
+import type {
+  AdapterLinear,
+  Backend,
+  Dims,
+  Executable,
+  KvSpec,
+  LinearChange,
+  Storage,
+  WeightSource,
+} from "../backend.ts";
 import type { Program } from "../program.ts";
+import { type AdapterTable, checkChanges, checkTable, layOut, VECTOR } from "./adapters.ts";
 import {
   checkDense,
   checkDenseRange,
@@ -42,12 +52,15 @@ const MOST_THREADS = 64;
 
 export class WasmStorage implements Storage, Described {
   readonly kind: Storage["kind"];
-  readonly bytes: number;
+  bytes: number;
   readonly type: string;
   readonly shape: readonly number[];
   readonly spec: KvSpec | undefined;
   readonly backend: WasmBackend;
   readonly block: Block;
+  table: AdapterTable | undefined;
+  /** Of a table of adapters: each slot's matrices. */
+  readonly slots: (Block | undefined)[] = [];
   freed = false;
 
   constructor(
@@ -71,6 +84,7 @@ export class WasmStorage implements Storage, Described {
     if (this.freed) return;
     this.freed = true;
     this.backend.module.free(this.block);
+    for (const block of this.slots) if (block) this.backend.module.free(block);
   }
 }
 
@@ -163,6 +177,66 @@ export class WasmBackend implements Backend {
     const { page, bytes } = poolSize(spec);
     const block = this.module.alloc(bytes, `${pages} KV pages (${type})`);
     return new WasmStorage(this, block, "kv", `kv_${type}`, [pages, page], spec);
+  }
+
+  adapters(slots: number, linears: readonly AdapterLinear[]): Storage {
+    this.checkOpen("make adapters");
+    const table = checkTable(slots, linears);
+    const { exports } = this.module;
+    const block = this.module.alloc(exports.adapters_bytes(slots, linears.length), "adapters");
+    exports.adapters_make(block.address, slots, linears.length);
+    const storage = new WasmStorage(this, block, "adapters", "adapters", [0]);
+    storage.bytes = 0;
+    storage.table = table;
+    return storage;
+  }
+
+  setAdapter(storage: Storage, slot: number, changes: ReadonlyMap<number, LinearChange> | undefined): void {
+    if (!(storage instanceof WasmStorage) || storage.backend !== this || !storage.table)
+      throw new TypeError("Cannot set an adapter: the storage is no table of adapters of this backend");
+    if (storage.freed) throw new Error("Cannot set an adapter: the table was freed");
+    const { module, types } = this;
+    checkChanges(storage.table, slot, changes);
+    const own = storage.table.slots[slot]!;
+    if (own.users > 0) throw new Error(`Cannot set adapter ${slot}: a run uses it`);
+    const { parts, bytes } = layOut(storage.table.linears, changes ?? new Map());
+    module.exports.adapters_empty(storage.block.address, slot);
+    if (storage.slots[slot]) module.free(storage.slots[slot]);
+    storage.slots[slot] = undefined;
+    storage.bytes -= own.bytes;
+    own.bytes = 0;
+    if (parts.length === 0) return;
+    const block = module.alloc(bytes, `adapter ${slot}`);
+    try {
+      for (const p of parts) {
+        const data = p.data();
+        const type = types.get(p.type)!;
+        const to = block.address + p.at;
+        const room = module.alloc(data.length, "room to convert an adapter");
+        module.bytes(room.address, data.length).set(data);
+        if (p.part === VECTOR) module.bytes(to, data.length).set(data);
+        else module.exports.pack_rows(to, type, p.rows, p.cols, 0, p.rows, room.address, 0);
+        module.free(room);
+        module.exports.adapters_part(
+          storage.block.address,
+          slot,
+          p.linear,
+          p.part,
+          to,
+          type,
+          p.rows,
+          p.cols,
+          p.scale,
+        );
+      }
+    } catch (error) {
+      module.exports.adapters_empty(storage.block.address, slot);
+      module.free(block);
+      throw error;
+    }
+    storage.slots[slot] = block;
+    own.bytes = bytes;
+    storage.bytes += bytes;
   }
 
   write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {

@@ -16,14 +16,14 @@ export class Work {
       for (const t of node.outputs) this.activations[symbol(t.shape) ?? "fixed"] += elements(t.shape) * 4;
   }
 
-  /** Bytes of weights that products read, and of what is not a pool and is written. Call it when storage was bound. */
+  /** Bytes of weights that products read, and of what is not a table and is written. Call it when storage was bound. */
   bind(bound: ReadonlyMap<string, Storage>): void {
     const touched = new Set<Storage>();
     for (const node of this.program.nodes)
       for (const t of node.inputs) {
         const storage = bound.get(t.name ?? "");
-        if (storage && storage.kind !== "kv" && (t.kind === "state" || PRODUCTS.has(node.op)))
-          touched.add(storage);
+        const table = storage?.kind === "kv" || storage?.kind === "adapters";
+        if (storage && !table && (t.kind === "state" || PRODUCTS.has(node.op))) touched.add(storage);
       }
     this.weights = [...touched].reduce((sum, storage) => sum + storage.bytes, 1);
   }

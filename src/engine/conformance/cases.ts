@@ -2,19 +2,22 @@
  * One list of cases for every row of the op table, used by the finite-difference test (on the reference) and by the
  * conformance suite (every backend against the reference). A row without a case fails a test.
  */
-import type { KvSpec } from "../backend.ts";
+import type { AdapterLinear, KvSpec, LinearChange } from "../backend.ts";
 import type { OpName } from "../ops/index.ts";
+import type { LinearAttrs } from "../ops/linear.ts";
 import type { Shape } from "../tensor.ts";
-import type { WeightType } from "../weights.ts";
+import { dequantize, quantize, type WeightType } from "../weights.ts";
 
 export interface Operand {
-  /** `kv` is a KV pool; `ids` an i32 input; everything else f32. */
-  readonly kind: "x" | "ids" | "weight" | "state" | "kv";
+  /** `kv` is a KV pool, `adapters` a table of them; `ids` an i32 input; everything else f32. */
+  readonly kind: "x" | "ids" | "weight" | "state" | "kv" | "adapters";
   readonly shape: Shape;
   /** Values as a function of index; x: by default normal with unit spread. */
   readonly values?: (i: number, T: number) => number;
   /** For weights: storage types to try, default f32 dense. */
   readonly types?: readonly (WeightType | "dense")[];
+  /** For adapters: the sizes of the linears. Slots are filled by `someAdapters`. */
+  readonly linears?: readonly { readonly N: number; readonly K: number }[];
 }
 
 export interface Case {
@@ -112,6 +115,51 @@ const linearCase = (label: string, operands: Operand[], attrs: object): Case => 
     label,
   ),
 });
+
+/** Two segments as ever, with these adapters. */
+const slots = (first: number, second: number): Operand => ({
+  ...segments,
+  values: (i, T) => (i === 3 ? first : i === 7 ? second : segments.values!(i, T)),
+});
+/** Tokens of R = T rows, not in order. */
+const tokens: Operand = { kind: "ids", shape: ["R"], values: (i, T) => (i * 7 + 2) % T };
+const table = (linears: { N: number; K: number }[], types: Operand["types"]): Operand => ({
+  kind: "adapters",
+  shape: [0],
+  linears,
+  types: types!,
+});
+
+function loraCase(
+  label: string,
+  N: number,
+  K: number,
+  types: Operand["types"],
+  chosen: Operand,
+  rows: boolean,
+  int8: boolean,
+): Case {
+  const dim = rows ? "R" : "T";
+  const operands = [x(dim, N), x(dim, K), table([{ N, K }], types), chosen, ...(rows ? [tokens] : [])];
+  return row("lora", operands, { linear: 0, int8 }, label, false);
+}
+
+/** `linear` of weights [50, 96] with a table of two such linears. */
+function adaptedCase(label: string, chosen: Operand, attrs: object): Case {
+  const a = { n: 1, norm: undefined, bias: [false], epilogue: "none", int8: true, ...attrs } as LinearAttrs;
+  const dim = a.adapters!.rows ? "R" : "T";
+  const operands = [
+    x(dim, 96),
+    ...(a.norm ? [vector(96)] : []),
+    ...Array.from({ length: a.n }, () => weight(50, 96)),
+    ...a.bias.filter(Boolean).map(() => vector(50)),
+    ...(a.epilogue === "residual" ? [x(dim, 50)] : []),
+    table(Array(2).fill({ N: 50, K: 96 }), ALL),
+    chosen,
+    ...(a.adapters!.rows ? [tokens] : []),
+  ];
+  return { ...linearCase(label, operands, a), rowwise: false };
+}
 
 export const CASES: readonly Case[] = [
   ...unary,
@@ -245,11 +293,67 @@ export const CASES: readonly Case[] = [
     bias: [false, false],
     epilogue: "geglu",
   }),
+  loraCase("tokens", 50, 96, ["f32", "f16", "q8_0"], slots(1, 0), false, true),
+  loraCase("odd sizes", 21, 44, ["f32", "f16"], slots(2, 0), false, true),
+  loraCase("one without", 50, 96, ["f32", "q4_0"], slots(-1, 2), false, true),
+  loraCase("replaced", 50, 96, ["f32", "f16", "q8_0"], slots(3, 2), false, true),
+  loraCase("replaced, float activations", 50, 96, ["f16", "q8_0"], slots(3, 1), false, false),
+  loraCase("rows", 50, 96, ["f32", "q4_0"], slots(1, 2), true, true),
+  adaptedCase("norm, three weights, two biases, adapters", slots(2, 1), {
+    n: 3,
+    norm: { eps: 1e-5 },
+    bias: [true, false, true],
+    adapters: { linears: [0, 1, -1], rows: false },
+  }),
+  adaptedCase("residual, adapters, rows", slots(0, 1), {
+    epilogue: "residual",
+    adapters: { linears: [1], rows: true },
+  }),
+  adaptedCase("norm, swiglu, adapters and replaced", slots(3, 1), {
+    n: 2,
+    norm: { eps: 1e-5 },
+    bias: [false, false],
+    epilogue: "swiglu",
+    adapters: { linears: [0, 1], rows: false },
+  }),
+  adaptedCase("norm, float activations, adapters and replaced", slots(2, 3), {
+    norm: { eps: 1e-5 },
+    int8: false,
+    adapters: { linears: [0], rows: false },
+  }),
   linearCase("float activations", [x("T", 96), weight(50, 96), x("T", 50)], {
     epilogue: "residual",
     int8: false,
   }),
 ];
+
+/** Four slots over linears of these sizes: ranks 4 and 16 to all, rank 70 with magnitudes, replaced weights, and none. */
+export function someAdapters(linears: readonly AdapterLinear[]): Map<number, LinearChange>[] {
+  return [4, 16, 70, 0].map((rank, slot) => {
+    const changes = linears.map(({ N, K }, i): [number, LinearChange] => {
+      const seed = 100 * slot + 10 * i;
+      if (rank === 0) return [i, { replaced: exact(normal(N * K, seed)) }];
+      const magnitude = slot === 2 ? { magnitude: normal(N, seed + 3).map((x) => x / 9 + 1) } : {};
+      return [
+        i,
+        { a: exact(normal(rank * K, seed + 1)), b: half(normal(N * rank, seed + 2)), rank, ...magnitude },
+      ];
+    });
+    return new Map(slot === 3 ? changes.slice(0, 1) : changes);
+  });
+}
+
+/** Values that f16 and q8_0 hold exactly: whole numbers up to 127 over 64, of which each 32 have 127 once. */
+function exact(values: Float32Array): Float32Array {
+  return values.map((x, i) => (i % 32 === 0 ? 127 : Math.max(-127, Math.min(127, Math.round(40 * x)))) / 64);
+}
+
+/** Values that 16 bits hold exactly. */
+function half(values: Float32Array): Float32Array {
+  const out = new Float32Array(values.length);
+  dequantize("f16", quantize("f16", values), out);
+  return out;
+}
 
 function vectorTable(positions: number, r: number): Operand {
   return {

@@ -3,7 +3,7 @@ import { type Backend, type Dims, PAGE } from "../backend.ts";
 import { record } from "../program.ts";
 import { elements, type Shape, symbol, type Tensor } from "../tensor.ts";
 import { quantize, type WeightType } from "../weights.ts";
-import { type Case, normal, type Operand } from "./cases.ts";
+import { type Case, normal, type Operand, someAdapters } from "./cases.ts";
 
 export interface Outcome {
   /** Outputs, then written states, by name. */
@@ -44,7 +44,8 @@ export async function runCase(
     test.operands.forEach((o, i) => {
       const name = `operand${i}`;
       if (o.kind === "weight") tensors.push(g.param(name, o.shape));
-      else if (o.kind === "state" || o.kind === "kv") tensors.push(g.state(name, o.shape));
+      else if (o.kind === "state" || o.kind === "kv" || o.kind === "adapters")
+        tensors.push(g.state(name, o.shape));
       else tensors.push(g.input(name, o.kind === "ids" ? "i32" : "f32", o.shape));
     });
     // A reshaped input would only be another name of it: reshape something that was computed.
@@ -72,6 +73,13 @@ export async function runCase(
       const pool = await filledPool(backend, test);
       states.set(name, pool);
       executable.bind(name, pool);
+      continue;
+    }
+    if (o.kind === "adapters") {
+      const linears = o.linears!.map((size) => ({ ...size, type: type === "dense" ? "f32" : type }));
+      const table = backend.adapters(5, linears);
+      for (const [slot, changes] of someAdapters(linears).entries()) backend.setAdapter(table, slot, changes);
+      executable.bind(name, table);
       continue;
     }
     const values = operandValues(o, i, dims);

@@ -33,6 +33,7 @@ import {
   slice_last,
 } from "./layout.ts";
 import { linear } from "./linear.ts";
+import { lora } from "./lora.ts";
 import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
 import { cross_entropy, layer_norm, rms_norm, softmax_last } from "./norm.ts";
 import { accumulate, adamw, sum_squares } from "./optim.ts";
@@ -73,6 +74,7 @@ export const CORE = {
   matmul_nt,
   matmul_nn,
   matmul_tn,
+  lora,
   rope,
   attention,
   attention_grad,

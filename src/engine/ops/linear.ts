@@ -1,8 +1,9 @@
 /** The fused linear row: what a decoder does between two barriers. */
-import { add, geglu, gelu, gelu_erf, layer_norm, matmul_nt, rms_norm, swiglu } from "../nn.ts";
+import { add, geglu, gelu, gelu_erf, layer_norm, lora, matmul_nt, rms_norm, swiglu } from "../nn.ts";
 import type { FusedOp } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { dims, last } from "./common.ts";
+import { checkAdapters } from "./lora.ts";
 
 export interface LinearAttrs {
   /** Number of weights that share x. */
@@ -13,6 +14,8 @@ export interface LinearAttrs {
   readonly bias: readonly boolean[];
   readonly epilogue: (typeof EPILOGUES)[number];
   readonly int8: boolean;
+  /** What `lora` does to each product before its bias: the linear's index in the table, -1 for none. */
+  readonly adapters?: { readonly linears: readonly number[]; readonly rows: boolean };
 }
 
 /** By number in the kernel. Of two products: swiglu, geglu. Of one: residual, gelu, gelu_erf. */
@@ -27,15 +30,17 @@ function parts(inputs: readonly Tensor[], a: LinearAttrs) {
   const weights = inputs.slice(at, (at += a.n));
   const biases = a.bias.map((has) => (has ? inputs[at++] : undefined));
   const residual = a.epilogue === "residual" ? inputs[at++] : undefined;
+  const tables = a.adapters ? inputs.slice(at, (at += a.adapters.rows ? 3 : 2)) : undefined;
   dims(inputs.length, at, "the number of operands", "linear");
-  return { x: inputs[0]!, norm, shift, weights, biases, residual };
+  return { x: inputs[0]!, norm, shift, weights, biases, residual, tables };
 }
 
 /** Optional norm of x, then n products x wᵀ (+ bias), then what the epilogue makes of them. See kernels/README.md. */
 export const linear: FusedOp<LinearAttrs> = {
   kind: "fused",
   shape: (inputs, a) => {
-    const { x, weights, residual } = parts(inputs, a);
+    const { x, weights, residual, tables } = parts(inputs, a);
+    if (tables) checkAdapters(tables, x.shape[0], "linear");
     for (const w of weights)
       dims(last(w, "linear"), last(x, "linear"), `the width of ${w.name ?? "w"}`, "linear");
     const shapes = weights.map((w) => [x.shape[0]!, w.shape[0]!] as const);
@@ -66,15 +71,21 @@ export const linear: FusedOp<LinearAttrs> = {
       a.bias.reduce((m, has, j) => m | (has ? 1 << j : 0), 0),
       EPILOGUES.indexOf(a.epilogue),
       a.int8 ? 1 : 0,
+      ...(a.adapters ? [a.adapters.rows ? 2 : 1, ...a.adapters.linears] : [0]),
     ],
     floats: [a.norm?.eps ?? 0],
   }),
   compose: (inputs, a) => {
-    const { x, norm, shift, weights, biases, residual } = parts(inputs, a);
+    const { x, norm, shift, weights, biases, residual, tables } = parts(inputs, a);
     const { eps } = a.norm ?? { eps: 0 };
     const h = shift ? layer_norm(x, norm!, shift, eps) : norm ? rms_norm(x, norm, eps) : x;
     const ys = weights.map((w, j) => {
-      const y = matmul_nt(h, w, { int8: a.int8 });
+      let y = matmul_nt(h, w, { int8: a.int8 });
+      const linear = a.adapters?.linears[j] ?? -1;
+      if (linear >= 0) {
+        const [adapters, segments, rows] = tables!;
+        y = lora(y, h, adapters!, segments!, { linear, int8: a.int8, ...(rows && { rows }) });
+      }
       return biases[j] ? add(y, biases[j]) : y;
     });
     if (residual) return [add(residual, ys[0]!)];

@@ -1,6 +1,6 @@
 /** Matrix products. A weight w is [N, K] (rows = output features), as model files store it. */
 import { matmul_nn as nn, matmul_nt as nt, matmul_tn as tn } from "../nn.ts";
-import type { CoreOp, Value } from "../op.ts";
+import type { CoreOp } from "../op.ts";
 import { dims, f32, rank } from "./common.ts";
 
 type None = Record<never, never>;
@@ -32,8 +32,8 @@ function roundEven(x: number): number {
 }
 
 /** True for types whose matmul may take int8 activations. */
-function quantized(w: Value): boolean {
-  return w.type !== "f32" && w.type !== "f16" && w.type !== "bf16";
+export function quantized(type: string): boolean {
+  return type !== "f32" && type !== "f16" && type !== "bf16";
 }
 
 /**
@@ -52,7 +52,7 @@ export const matmul_nt: CoreOp<{ int8: boolean }> = {
   reference: ([x, w], [y], { int8 }) => {
     const [T, K] = x!.shape as [number, number];
     const N = w!.shape[0]!;
-    const xs = int8 && quantized(w!) ? roundActivations(x!.data, K) : x!.data;
+    const xs = int8 && quantized(w!.type) ? roundActivations(x!.data, K) : x!.data;
     for (let t = 0; t < T; t++)
       for (let i = 0; i < N; i++) {
         let sum = 0;
