@@ -1,6 +1,7 @@
 // Does pith agree with llama.cpp? Random-weight models written by pith are opened by both: token ids of real text,
 // and the distribution at every position with an f32 KV cache. Then files that llama.cpp quantized are opened here.
-// Command: npm run check:full -- [--positions 512] [--shapes tiny-llama,tiny-qwen2,tiny-llama3] [--backend native]
+// Command: npm run check:full -- [--positions 512] [--shapes tiny-llama,tiny-qwen2,tiny-llama3,<names of bench/types.mjs>]
+// [--backend native]
 // Needs `npm install` in bench/peers, and a C compiler for the last part. Ends with 1 when a bound is missed.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
@@ -11,12 +12,16 @@ import { openFile, readGguf, readTensor } from "../dist/formats/index.js";
 import { loadModel } from "../dist/index.js";
 import { cache, makeModel } from "./models.mjs";
 import { openReference } from "./peers/reference.mjs";
+import { makeType, types } from "./types.mjs";
 import { data } from "./vocab.mjs";
 
 const { values: options } = parseArgs({
   options: {
     positions: { type: "string", default: "512" },
-    shapes: { type: "string", default: "tiny-llama,tiny-qwen2,tiny-llama3" },
+    shapes: {
+      type: "string",
+      default: "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi3,smollm3,granite,llama-yarn",
+    },
     backend: { type: "string" },
   },
 });
@@ -28,6 +33,8 @@ const TYPES = { "tiny-llama3": /** @type {const} */ (["f32"]) };
 const BOUNDS = { f32: { top: 0.99, kl: 1e-4 }, quantized: { top: 0.97, kl: 2e-3 } };
 /** llama.cpp's default mixes q6_k in, rounding its activations per 256, and pith holds it as q8_0: more apart by nature. */
 const MIXED = { top: 0.9, kl: 2e-3 };
+/** @param {string} shape @param {any} type */
+const make = (shape, type) => (shape in types ? makeType(shape, type) : makeModel(shape, type));
 let failures = 0;
 
 /** @param {boolean} good @param {string} line */
@@ -178,12 +185,12 @@ if (!quantize)
 for (const shape of options.shapes.split(",")) {
   for (const type of TYPES[/** @type {keyof typeof TYPES} */ (shape)] ??
     /** @type {const} */ (["f32", "q8_0", "q4_0"])) {
-    const file = await makeModel(shape, type);
+    const file = await make(shape, type);
     await agree(file, `${shape} ${type}`, type === "f32" ? BOUNDS.f32 : BOUNDS.quantized, type === "f32");
     if (type === "f32" || !quantize) continue;
     for (const variant of ["pure", "default"]) {
       const theirs = join(cache, `${shape}-${type}-llama-${variant}.gguf`);
-      quantize(await makeModel(shape, "f32"), theirs, type, variant);
+      quantize(await make(shape, "f32"), theirs, type, variant);
       const label = `${shape} ${type} by llama.cpp (${variant})`;
       const difference = await sameTensors(file, theirs);
       if (variant === "pure")

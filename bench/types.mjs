@@ -1,0 +1,147 @@
+// Random-weight models of every further type, made as Hugging Face folders and written as GGUF by pith's own converter:
+// what bench/agree.mjs opens in llama.cpp too. Weights are made by tensor name; scales are chosen as in bench/models.mjs.
+// Command: node bench/types.mjs <name> <f32|f16|q8_0|q4_0>   (needs dist/: npx tsc -p tsconfig.build.json)
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { writeSafetensors } from "../dist/formats/index.js";
+import { convert, definitionOf, openModel, parseConfig } from "../dist/models/index.js";
+import { cache } from "./models.mjs";
+import { data } from "./vocab.mjs";
+
+const base = {
+  hidden_size: 256,
+  intermediate_size: 768,
+  num_hidden_layers: 4,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  vocab_size: 49152,
+  max_position_embeddings: 2048,
+  rms_norm_eps: 1e-6,
+  rope_theta: 100000,
+  tie_word_embeddings: true,
+  bos_token_id: 1,
+  eos_token_id: 2,
+};
+const factors = (/** @type {number} */ count, /** @type {number} */ step) =>
+  Array.from({ length: count }, (_, i) => 1 + i * step);
+
+/** config.json by name. @type {Record<string, Record<string, any>>} */
+export const types = {
+  qwen3: { ...base, model_type: "qwen3", head_dim: 128, rope_theta: 1e6 },
+  // Beyond a window llama.cpp's llama differs by design.
+  mistral: { ...base, model_type: "mistral", sliding_window: null, tie_word_embeddings: false },
+  phi3: {
+    ...base,
+    model_type: "phi3",
+    partial_rotary_factor: 0.75,
+    original_max_position_embeddings: 256,
+    rope_scaling: { type: "longrope", short_factor: factors(24, 0.05), long_factor: factors(24, 0.4) },
+  },
+  smollm3: { ...base, model_type: "smollm3", rope_theta: 5e6 },
+  granite: {
+    ...base,
+    model_type: "granite",
+    embedding_multiplier: 12,
+    residual_multiplier: 0.22,
+    attention_multiplier: 0.03125,
+    logits_scaling: 8,
+  },
+  "llama-yarn": {
+    ...base,
+    model_type: "llama",
+    rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 128 },
+  },
+  // The shape of Qwen3 0.6B, for speed: compare with a llama of the same one.
+  "qwen3-0.6b": {
+    ...base,
+    model_type: "qwen3",
+    hidden_size: 1024,
+    intermediate_size: 3072,
+    num_hidden_layers: 28,
+    num_attention_heads: 16,
+    num_key_value_heads: 8,
+    head_dim: 128,
+    rope_theta: 1e6,
+    max_position_embeddings: 40960,
+  },
+};
+const { model_type: _, ...plain } = types["qwen3-0.6b"];
+types["llama-0.6b"] = { ...plain, model_type: "llama" };
+types["phi3-0.6b"] = { ...plain, model_type: "phi3", head_dim: undefined, num_attention_heads: 16 };
+
+/** Mean and standard deviation of a parameter's values. @param {string} name @param {readonly number[]} shape @param {any} c */
+function spread(name, shape, c) {
+  const { hidden_size: C, num_hidden_layers: L } = c;
+  const added = 0.24 / Math.sqrt(L) / (c.residual_multiplier ?? 1);
+  const width = shape.at(-1) ?? 1;
+  if (/embed_tokens/.test(name)) return { mean: 0, std: 1 / (c.embedding_multiplier ?? 1) };
+  if (/lm_head/.test(name)) return { mean: 0, std: 1 };
+  if (name === "model.norm.weight")
+    return {
+      mean: ((c.logits_scaling ?? 1) * (c.embedding_multiplier ?? 1)) / Math.sqrt(C),
+      std: 0,
+      signs: true,
+    };
+  if (/[qk]_norm/.test(name)) return { mean: 1.4, std: 0.14 };
+  if (/norm/.test(name)) return { mean: 1, std: 0.1 };
+  if (shape.length === 1) return { mean: 0, std: 0.1 };
+  if (/[qk]_proj/.test(name)) return { mean: 0, std: 1.4 / Math.sqrt(C) };
+  if (/o_proj/.test(name)) return { mean: 0, std: added / 0.35 / Math.sqrt(width) };
+  if (/down_proj/.test(name)) return { mean: 0, std: added / 0.6 / Math.sqrt(width) };
+  return { mean: 0, std: 1 / Math.sqrt(width) };
+}
+
+/** Nearly normal values by a tensor's name. @param {string} name @param {number} count @param {{ mean: number, std: number, signs?: boolean }} of */
+function values(name, count, { mean, std, signs = false }) {
+  let x = 2166136261;
+  for (const c of name) x = Math.imul(x ^ c.charCodeAt(0), 16777619);
+  x = x || 1;
+  const out = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    const w = x >>> 0;
+    const sum = (w & 255) + ((w >>> 8) & 255) + ((w >>> 16) & 255) + (w >>> 24);
+    out[i] = mean + (std * (sum - 510)) / 147.8;
+    if (signs && w & 0x10000) out[i] = -out[i];
+  }
+  return out;
+}
+
+/**
+ * A GGUF file of a type in `types`, with SmolLM2's vocabulary, made unless it is there.
+ * @param {string} name @param {any} type of the matrices
+ */
+export async function makeType(name, type) {
+  const file = join(cache, `type-${name}-${type}.gguf`);
+  if (existsSync(file)) return file;
+  const folder = join(cache, `type-${name}`);
+  mkdirSync(folder, { recursive: true });
+  const config = types[name];
+  const text = JSON.stringify(config);
+  const parsed = parseConfig(name, text);
+  writeFileSync(join(folder, "config.json"), text);
+  copyFileSync(join(data, "tokenizers/smollm2/tokenizer.json"), join(folder, "tokenizer.json"));
+  const tensors = [...definitionOf(parsed.model_type, name).params(parsed)].map(([tensor, shape]) => ({
+    name: tensor,
+    type: /** @type {const} */ ("f32"),
+    shape,
+    data: async () => {
+      const count = shape.reduce((a, b) => a * b, 1);
+      return new Uint8Array(values(tensor, count, spread(tensor, shape, config)).buffer);
+    },
+  }));
+  await writeSafetensors(join(folder, "model.safetensors"), tensors);
+  const model = await openModel(folder);
+  await convert(model, file, { type });
+  await model.close();
+  return file;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [name = "", type = "q4_0"] = process.argv.slice(2);
+  if (!(name in types)) throw new RangeError(`No type "${name}", wanted one of ${Object.keys(types)}`);
+  console.log(await makeType(name, type));
+}
