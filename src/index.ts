@@ -5,6 +5,9 @@ export { doctor, type Report } from "./engine/doctor.ts";
 export type { WeightType } from "./engine/weights.ts";
 export { evaluate, type TextOptions, type TextProgress, type TextResult } from "./evaluate/index.ts";
 export {
+  type Adapter,
+  type AdapterChoice,
+  type AttachOptions,
   type ChatOptions,
   type FinishReason,
   type GenerateOptions,
@@ -28,9 +31,14 @@ export {
   removeModel,
 } from "./hub/index.ts";
 export {
+  type AdapterToFuse,
+  type AdapterToSave,
   type ConvertOptions,
   type ConvertResult,
   convert,
+  type FuseOptions,
+  type FuseResult,
+  fuse,
   type Inspection,
   inspect,
 } from "./models/index.ts";

@@ -2,9 +2,11 @@
 
 import { type Dims, type Executable, PAGE } from "../engine/backend.ts";
 import { type SampleResult, type SampleRow, sampleError } from "../engine/sampler.ts";
+import type { AdapterTable } from "../models/runtime.ts";
 import { PagePool } from "./pages.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { FinishReason, Sequence } from "./sequence.ts";
+import { AdapterSlots } from "./slots.ts";
 import { Step } from "./step.ts";
 
 /** What the engine runs: a generation program, compiled and bound (the models layer's `Runtime`). */
@@ -15,6 +17,8 @@ export interface Runner {
   readonly vocab_size: number;
   readonly pages: number;
   readonly pagesPerSequence: number;
+  /** Absent: sequences with adapters are refused. */
+  readonly adapters?: AdapterTable;
 }
 
 /** Longest time without a turn of the event loop, in milliseconds, where a backend computes on this thread. */
@@ -27,10 +31,13 @@ export class Engine {
   readonly vocab_size: number;
   readonly #executable: Executable;
   readonly #step: Step;
+  readonly #slots: AdapterSlots | undefined;
   readonly #rows: SampleRow[] = [];
   #logits = new Float32Array(0);
   /** Ended by others while a step may be running: taken out before the next. */
   readonly #leaving: Sequence[] = [];
+  /** Digests of adapters whose slots are to be emptied. */
+  readonly #forgetting: string[] = [];
   #loop: Promise<void> | undefined;
   #closed = false;
   #lastBreath = 0;
@@ -40,6 +47,7 @@ export class Engine {
     this.ctx = Math.min(runner.ctx, runner.pages * PAGE);
     this.vocab_size = runner.vocab_size;
     this.scheduler = new Scheduler(new PagePool(runner.pages), runner.maxima);
+    this.#slots = runner.adapters && new AdapterSlots(runner.adapters);
     this.#step = new Step(runner.maxima, runner.pagesPerSequence);
   }
 
@@ -50,6 +58,7 @@ export class Engine {
   add(sequence: Sequence): void {
     if (this.#closed) throw new Error("Cannot generate: the model is closed");
     this.#check(sequence);
+    if (sequence.adapter && !this.#slots) throw new TypeError("Cannot generate with an adapter: wanted a table");
     if (sequence.sample && sequence.maxTokens <= 0) {
       sequence.state = "done";
       queueMicrotask(() => this.#finish(sequence, "length"));
@@ -100,6 +109,8 @@ export class Engine {
   #leave(): void {
     for (const sequence of this.#leaving) this.scheduler.remove(sequence);
     this.#leaving.length = 0;
+    for (const digest of this.#forgetting) this.#slots?.forget(digest);
+    this.#forgetting.length = 0;
   }
 
   async #run(): Promise<void> {
@@ -109,6 +120,7 @@ export class Engine {
       this.#leave();
       if (scheduler.plan() === 0) break;
       try {
+        this.#seat();
         await this.#runStep();
       } catch (error) {
         for (const sequence of [...scheduler.step]) this.#finish(sequence, "abort", error);
@@ -120,6 +132,31 @@ export class Engine {
     }
     // Not later: a sequence added from now on must start a loop of its own.
     this.#loop = undefined;
+  }
+
+  /** Gives the step's sequences the slots of their adapters and sorts by them: rows of one adapter lie together. */
+  #seat(): void {
+    const { step } = this.scheduler;
+    const used = step.filter(({ adapter }) => adapter !== undefined);
+    if (used.length === 0) return;
+    this.#slots!.begin(used.map(({ adapter }) => adapter!.key));
+    for (const sequence of used) {
+      sequence.slot = -1;
+      try {
+        sequence.slot = this.#slots!.slotOf(sequence.adapter!);
+      } catch (error) {
+        // It stays in this step, of which it gets nothing.
+        this.end(sequence, "abort", error);
+      }
+    }
+    step.sort((a, b) => a.slot - b.slot);
+  }
+
+  /** Empties the slots of an adapter that nobody will run with any more: before the next step, if one is running. */
+  forget(digest: string): void {
+    if (this.#closed) return;
+    this.#forgetting.push(digest);
+    if (!this.#loop) this.#leave();
   }
 
   async #runStep(): Promise<void> {

@@ -1,5 +1,6 @@
 // pith/generate: a loaded model that answers. KV pages, scheduler and sampling: ids -> ids; the text edge beside it.
 
+export type { Adapter, AdapterChoice, AttachOptions } from "./adapters.ts";
 export { Engine, type Runner } from "./engine.ts";
 export { Generation, type GenerationResult, type GenerationStats } from "./generation.ts";
 export { type LoadModelOptions, loadModel } from "./load.ts";

@@ -3,6 +3,7 @@
 import type { KvType } from "../engine/backend.ts";
 import { type BackendName, createBackend } from "../engine/backends/index.ts";
 import {
+  adapterLoader,
   bitsPerWeight,
   createRuntime,
   type LoadProgress,
@@ -80,6 +81,7 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
         backend,
         bytes: { ...runtime.bytes, perToken: runtime.bytes.weights - gatheredBytes(opened) },
         bitsPerWeight: bitsPerWeight(opened),
+        loadAdapter: adapterLoader(opened.name),
         release() {
           runtime.close();
           backend.close();

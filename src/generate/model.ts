@@ -21,6 +21,8 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal;
   /** Names of control tokens in the prompt (`<|im_start|>`) are tokens, not text. A begin token is not put there twice. */
   readonly raw?: boolean;
+  /** Attached adapters to run with (see `attach`); the base alone without. */
+  readonly adapter?: AdapterChoice;
 }
 
 export interface ChatOptions extends Omit<GenerateOptions, "raw"> {
@@ -43,6 +45,8 @@ export interface ModelParts {
   readonly bytes: { readonly weights: number; readonly perToken: number; readonly kv: number };
   /** Of the files' parameters. */
   readonly bitsPerWeight: number;
+  /** Reads an adapter of this model; absent: none can be attached. */
+  readonly loadAdapter?: AdapterLoader;
   /** Frees weights, cache and threads. */
   release(): void;
 }
@@ -61,6 +65,7 @@ export class Model implements AsyncDisposable {
   readonly eosIds: ReadonlySet<number>;
   readonly #parts: ModelParts;
   readonly #engine: Engine;
+  readonly #adapters: Adapters;
   #template: ChatTemplate | undefined;
   #closed: Promise<void> | undefined;
 
@@ -74,6 +79,9 @@ export class Model implements AsyncDisposable {
     this.bytes = bytes;
     this.bitsPerWeight = parts.bitsPerWeight;
     this.#engine = new Engine(runner);
+    this.#adapters = new Adapters(name, parts.loadAdapter, runner.adapters?.targets, (digest) =>
+      this.#engine.forget(digest),
+    );
     this.ctx = this.#engine.ctx;
     const own = tokenizer instanceof Error ? [] : tokenizer.eosIds;
     this.eosIds = new Set([...own, ...generationConfig.eos_token_id]);
@@ -101,6 +109,20 @@ export class Model implements AsyncDisposable {
       usedPages: pool.total - pool.available,
       pages: pool.total,
     };
+  }
+
+  /** Adapters that are attached. */
+  get adapters(): readonly Adapter[] {
+    return this.#adapters.attached;
+  }
+
+  /**
+   * The attached adapter of a name; or attaches one: a PEFT folder or a GGUF file. Sequences with it, with others and
+   * without any run side by side; none stops for it. What is attached already (the same bytes) is not read again.
+   * @throws {Error} naming the first tensor that is not of this model, or not right
+   */
+  adapter(nameOrPath: string, options: AttachOptions = {}): Promise<Adapter> {
+    return this.#adapters.adapter(nameOrPath, options);
   }
 
   /**
@@ -148,23 +170,34 @@ export class Model implements AsyncDisposable {
   }
 
   /** Logits of every position: [ids.length · vocab_size]. The whole in memory: for tests and evaluation. */
-  logits(ids: ArrayLike<number>, { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+  logits(
+    ids: ArrayLike<number>,
+    { signal, adapter }: { signal?: AbortSignal; adapter?: AdapterChoice } = {},
+  ): Promise<Float32Array> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const { vocab_size } = this.config;
       const all = new Float32Array(ids.length * vocab_size);
       const onAbort = () => this.#engine.end(sequence, "abort", signal!.reason);
+      const adapters = this.#adapters.use(adapter);
       const sequence = new Sequence(this.encodePrompt(ids), {
+        ...(adapters && { adapter: adapters.use }),
         sink: {
           logits: (from, rows) => all.set(rows, from * vocab_size),
           end: (reason, error) => {
+            adapters?.release();
             signal?.removeEventListener("abort", onAbort);
             if (reason === "abort") reject(error);
             else resolve(all);
           },
         },
       });
-      this.#engine.add(sequence);
+      try {
+        this.#engine.add(sequence);
+      } catch (error) {
+        adapters?.release();
+        throw error;
+      }
       signal?.addEventListener("abort", onAbort);
     });
   }
@@ -207,8 +240,12 @@ export class Model implements AsyncDisposable {
       const sample = sampleRow(options, this.generationConfig, this.config.vocab_size);
       seed = seedOf(sample);
       stream.stopAt(typeof options.stop === "string" ? [options.stop] : (options.stop ?? []));
-      sequence = new Sequence(encode(), {
+      const prompt = encode();
+      const adapters = this.#adapters.use(options.adapter);
+      stream.onEnd = () => adapters?.release();
+      sequence = new Sequence(prompt, {
         sink: stream,
+        ...(adapters && { adapter: adapters.use }),
         sample,
         eos: this.eosIds,
         ...(maxTokens !== undefined && { maxTokens: Math.floor(maxTokens) }),
@@ -225,7 +262,11 @@ export class Model implements AsyncDisposable {
 
   #follow(signal: AbortSignal, sequence: Sequence, stream: TextStream): void {
     const onAbort = () => this.#engine.end(sequence, "abort", signal.reason);
+    const { onEnd } = stream;
     signal.addEventListener("abort", onAbort, { once: true });
-    stream.onEnd = () => signal.removeEventListener("abort", onAbort);
+    stream.onEnd = () => {
+      signal.removeEventListener("abort", onAbort);
+      onEnd?.();
+    };
   }
 }

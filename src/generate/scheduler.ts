@@ -92,7 +92,7 @@ export class Scheduler {
   #admit(sequence: Sequence): boolean {
     const { pool } = this;
     // The last token is always computed: its logits are wanted. Scoring wants those of all.
-    const matched = sequence.sample ? pool.match(sequence.tokens, sequence.length - 1) : [];
+    const matched = sequence.sample ? pool.match(sequence.tokens, sequence.length - 1, sequence.adapter?.key) : [];
     const missing = Math.ceil(sequence.length / PAGE) - matched.length;
     if (missing > pool.available) {
       for (const page of matched) pool.release(page);
@@ -129,7 +129,7 @@ export class Scheduler {
   }
 
   #releasePages(sequence: Sequence): void {
-    this.pool.remember(sequence.tokens, sequence.past, sequence.pages);
+    this.pool.remember(sequence.tokens, sequence.past, sequence.pages, sequence.adapter?.key);
     for (let i = 0; i < sequence.npages; i++) this.pool.release(sequence.pages[i]!);
     sequence.npages = 0;
   }

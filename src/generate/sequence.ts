@@ -1,6 +1,6 @@
 // One sequence of tokens on its way through the engine: ids, pages and settings. No text and no arithmetic.
 
-import { PAGE } from "../engine/backend.ts";
+import { type LinearChange, PAGE } from "../engine/backend.ts";
 import type { SampleHistory, SampleResult, SampleRow } from "../engine/sampler.ts";
 
 /** Why a sequence ended: an end token or a stop string, its length, or somebody's wish. */
@@ -39,6 +39,16 @@ export interface SequenceOptions {
   /** Ids that end the sequence. */
   readonly eos?: ReadonlySet<number>;
   readonly mask?: Mask;
+  /** What it runs with instead of the base alone. */
+  readonly adapter?: AdapterUse;
+}
+
+/** Adapters with scales, put together: what one slot of the table holds. */
+export interface AdapterUse {
+  /** The same for the same changes of the same model: digests and scales. */
+  readonly key: string;
+  /** By the linear's index. Asked for when a slot is to be filled. */
+  changes(): ReadonlyMap<number, LinearChange>;
 }
 
 export class Sequence {
@@ -47,6 +57,9 @@ export class Sequence {
   readonly maxTokens: number;
   readonly eos: ReadonlySet<number>;
   readonly mask: Mask | undefined;
+  readonly adapter: AdapterUse | undefined;
+  /** The slot that its adapter is in, for the planned step; -1: it has none. */
+  slot = -1;
   /** The prompt, then what was generated; the first `length` are valid. */
   tokens: Int32Array;
   length: number;
@@ -72,6 +85,7 @@ export class Sequence {
     this.maxTokens = options.maxTokens ?? Infinity;
     this.eos = options.eos ?? NONE;
     this.mask = options.mask;
+    this.adapter = options.adapter;
     this.promptLength = this.length = prompt.length;
     this.tokens = new Int32Array(prompt.length + (this.sample ? Math.min(this.maxTokens, 64) : 0));
     this.tokens.set(prompt);

@@ -40,7 +40,7 @@ export class Step {
       this.#segments[row] = T;
       this.#segments[row + 1] = count;
       this.#segments[row + 2] = past;
-      this.#segments[row + 3] = NO_ADAPTER;
+      this.#segments[row + 3] = sequence.slot;
       for (let i = 0; i < sequence.npages; i++) this.#pages[s * this.#width + i] = sequence.pages[i]!;
       for (let i = 0; i < count; i++, T++) {
         this.#tokens[T] = tokens[past + i]!;
@@ -70,5 +70,3 @@ export class Step {
     };
   }
 }
-
-const NO_ADAPTER = -1;

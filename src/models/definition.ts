@@ -1,7 +1,7 @@
 // What a model type supplies, and what it is recorded with. One file per model type implements `Definition`;
 // registry.ts lists them.
 
-import { add, matmul_nt } from "../engine/nn.ts";
+import { add, lora, matmul_nt } from "../engine/nn.ts";
 import type { Recorder, Tensor } from "../engine/tensor.ts";
 import type { GgufFile, GgufValue } from "../formats/index.ts";
 import type { Config } from "./config.ts";
@@ -95,8 +95,27 @@ export interface Definition {
   head(m: Module, x: Tensor, batch: Batch): Tensor;
 }
 
-/** The plain parameters of a model: every one a `param` of the program, under its own name. */
-export function plainModule(g: Recorder, definition: Definition, config: Config): Module {
+/** What adapters need of a step: the table of slots, and whose rows are whose. */
+export interface BatchAdapters {
+  /** State: slot -> changes of linears. */
+  readonly table: Tensor;
+  /** i32 [S, 4], column 3 the slot or -1 */
+  readonly segments: Tensor;
+  /** i32 [R] */
+  readonly rows: Tensor;
+}
+
+/**
+ * The plain parameters of a model: every one a `param` of the program, under its own name. With `adapters`, every linear
+ * takes the changes of the table, as number of its order of use (see `linearTargets`).
+ */
+export function plainModule(
+  g: Recorder,
+  definition: Definition,
+  config: Config,
+  adapters?: BatchAdapters,
+): Module {
+  const indices = new Map<string, number>();
   const shapes = definition.params(config);
   const param = (name: string): Tensor => {
     const shape = shapes.get(name);
@@ -110,7 +129,13 @@ export function plainModule(g: Recorder, definition: Definition, config: Config)
     config,
     param,
     linear(path, x) {
-      const y = matmul_nt(x, param(`${path}.weight`));
+      let y = matmul_nt(x, param(`${path}.weight`));
+      if (adapters) {
+        const { table, segments, rows } = adapters;
+        const linear = indices.get(path) ?? indices.size;
+        indices.set(path, linear);
+        y = lora(y, x, table, segments, { linear, ...(x.shape[0] === "R" && { rows }) });
+      }
       return shapes.has(`${path}.bias`) ? add(y, param(`${path}.bias`)) : y;
     },
   };

@@ -10,6 +10,8 @@ import { layerRope, ropeTableName, rotaryDim } from "./layers.ts";
 
 /** Name of the state that the KV pool is bound to. */
 export const KV = "kv";
+/** Name of the state that the table of adapters is bound to. */
+export const ADAPTERS = "adapters";
 
 /** Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pool too. */
 export function declareBatch(g: Recorder, config: Config, ctx: number, paged: boolean): Batch {
@@ -53,12 +55,13 @@ export function recordEncoder(definition: Definition, config: Config, ctx: numbe
 
 /**
  * The program of a generation step. Inputs tokens, positions, segments, pages [S, ceil(ctx / 64)], rows; params under
- * their Hugging Face names and those of `ropeTables`; state `kv`; output `logits` [R, vocab_size].
+ * their Hugging Face names and those of `ropeTables`; states `kv` and `adapters`; output `logits` [R, vocab_size].
  */
 export function recordGeneration(definition: Definition, config: Config, ctx: number): Program {
   return record((g) => {
-    const m = plainModule(g, definition, config);
-    return { logits: forward(definition, m, declareBatch(g, config, ctx, true)) };
+    const batch = declareBatch(g, config, ctx, true);
+    const m = plainModule(g, definition, config, { table: g.state(ADAPTERS, [0]), ...batch });
+    return { logits: forward(definition, m, batch) };
   });
 }
 

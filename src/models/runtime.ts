@@ -6,18 +6,21 @@ import {
   type Dims,
   type Executable,
   type KvType,
+  type LinearChange,
   PAGE,
   type Storage,
 } from "../engine/backend.ts";
 import { fuse } from "../engine/fuse.ts";
 import { availableMemory } from "../engine/machine.ts";
 import type { Program } from "../engine/program.ts";
+import { isWeightType } from "../engine/weights.ts";
 import type { Config } from "./config.ts";
 import { ropeTables } from "./layers.ts";
 import { type LoadOptions, loadWeights } from "./load.ts";
 import { checkFits, memoryNeeded } from "./memory.ts";
 import { checkTensors, type OpenedModel, weightShapes } from "./open.ts";
-import { KV, pagesFor, recordGeneration, recordScoring } from "./programs.ts";
+import { ADAPTERS, KV, pagesFor, recordGeneration, recordScoring } from "./programs.ts";
+import { type LinearTarget, linearTargets } from "./targets.ts";
 
 export interface RuntimeOptions extends LoadOptions {
   /** Longest sequence in tokens, up to what the model was trained for. Default: the lesser of that and 4096. */
@@ -46,10 +49,20 @@ export interface Runtime {
   readonly kvType: KvType;
   /** Bytes of weights, and of the KV pool. */
   readonly bytes: { readonly weights: number; readonly kv: number };
+  /** Slots of changes that sequences may run with, as many as a step has sequences. */
+  readonly adapters: AdapterTable;
   /** A program that scores, over the same weights, with a KV pool of its own of `pages` pages. Made at each call. */
   scoring(maxima: Dims, pages: number): Scoring;
   /** Frees what was loaded; the backend stays. More than once is no error. */
   close(): void;
+}
+
+/** The table of adapters: a slot holds what one adapter, or several together, change of the linears. */
+export interface AdapterTable {
+  readonly slots: number;
+  readonly targets: ReadonlyMap<string, LinearTarget>;
+  /** Fills a slot, or empties it. Not while a step that uses it is running. @throws {RangeError} on a wrong shape */
+  set(slot: number, changes: ReadonlyMap<number, LinearChange> | undefined): void;
 }
 
 /** A compiled scoring program (see `recordScoring`). */
@@ -120,7 +133,17 @@ export async function createRuntime(
       executable.bind(KV, kv);
       return executable;
     };
+    const targets = linearTargets(definition, config);
+    const table = backend.adapters(
+      maxima.S,
+      [...targets.values()].map(({ N, K, weight }) => {
+        const { type } = model.tensors.get(weight)!;
+        return { N, K, ...(isWeightType(type) && { type }) };
+      }),
+    );
+    owned.push(table);
     executable = compile(recordGeneration(definition, config, ctx), maxima, kv);
+    executable.bind(ADAPTERS, table);
     const pagesPerSequence = Math.ceil(ctx / PAGE);
     return {
       config,
@@ -133,6 +156,11 @@ export async function createRuntime(
       pagesPerSequence,
       kvType,
       bytes: { weights: [...weights.values()].reduce((sum, w) => sum + w.bytes, 0), kv: kv.bytes },
+      adapters: {
+        slots: maxima.S,
+        targets,
+        set: (slot, changes) => backend.setAdapter(table, slot, changes),
+      },
       scoring(maxima, pages) {
         const kv = pool(pages);
         try {

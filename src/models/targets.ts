@@ -8,7 +8,7 @@ import { declareBatch, forward } from "./programs.ts";
 
 /** A linear y = x Wᵀ, W [N, K]. */
 export interface LinearTarget {
-  /** Its number in the order of recording: the attribute `linear` of the op `lora`. */
+  /** Its number in the order of recording: the attribute `linear` of the op `lora` (see `plainModule`). */
   readonly index: number;
   readonly N: number;
   readonly K: number;

@@ -37,6 +37,7 @@ export async function loadOn(
     backend,
     bytes: { ...runner.bytes, perToken: runner.bytes.weights },
     bitsPerWeight: bitsPerWeight(opened),
+    loadAdapter: adapterLoader(name),
     release() {
       runner.close();
       backend.close();

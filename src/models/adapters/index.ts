@@ -6,3 +6,5 @@ export { type AdapterToFuse, type FuseOptions, type FuseResult, fuse } from "./f
 export { type LoadedAdapter, type LoadedChange, loadAdapter } from "./load.ts";
 export { openAdapter } from "./open.ts";
 export { type AdapterToSave, type PairToSave, saveAdapter } from "./save.ts";
+export { type AdapterLoader, adapterLoader } from "./read.ts";
+export { type LinearTarget, linearTargets } from "../targets.ts";
