@@ -87,7 +87,11 @@ export class Adapters {
    */
   async adapter(nameOrPath: string, options: AttachOptions = {}): Promise<Adapter> {
     const there = this.#byName.get(nameOrPath)?.handle;
-    if (there && (options.name ?? nameOrPath) === nameOrPath && (options.scale ?? there.scale) === there.scale)
+    if (
+      there &&
+      (options.name ?? nameOrPath) === nameOrPath &&
+      (options.scale ?? there.scale) === there.scale
+    )
       return there;
     const { name = nameOf(nameOrPath), scale = 1, signal } = options;
     checkScale(name, scale);
@@ -104,7 +108,9 @@ export class Adapters {
 
   async #attach(path: string, name: string, scale: number, signal?: AbortSignal): Promise<Adapter> {
     if (!this.#load)
-      throw new TypeError(`Cannot attach ${JSON.stringify(path)} to ${JSON.stringify(this.#model)}: it takes no adapters`);
+      throw new TypeError(
+        `Cannot attach ${JSON.stringify(path)} to ${JSON.stringify(this.#model)}: it takes no adapters`,
+      );
     const loaded = await this.#load(path, (digest) => this.#ofDigest(digest)?.loaded, signal);
     const there = this.#byName.get(name);
     if (there) {

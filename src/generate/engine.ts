@@ -58,7 +58,8 @@ export class Engine {
   add(sequence: Sequence): void {
     if (this.#closed) throw new Error("Cannot generate: the model is closed");
     this.#check(sequence);
-    if (sequence.adapter && !this.#slots) throw new TypeError("Cannot generate with an adapter: wanted a table");
+    if (sequence.adapter && !this.#slots)
+      throw new TypeError("Cannot generate with an adapter: wanted a table");
     if (sequence.sample && sequence.maxTokens <= 0) {
       sequence.state = "done";
       queueMicrotask(() => this.#finish(sequence, "length"));

@@ -2,8 +2,10 @@
 
 import type { Dims } from "../engine/backend.ts";
 import type { Config, GenerationConfig } from "../models/config.ts";
+import type { AdapterLoader } from "../models/index.ts";
 import type { Runtime, Scoring } from "../models/runtime.ts";
 import { type ChatMessage, ChatTemplate, encodeChat, type Tokenizer } from "../tokenizer/index.ts";
+import { type Adapter, type AdapterChoice, Adapters, type AttachOptions } from "./adapters.ts";
 import { Engine } from "./engine.ts";
 import { Generation } from "./generation.ts";
 import { type SamplingOptions, sampleRow, seedOf } from "./sampling.ts";

@@ -92,7 +92,9 @@ export class Scheduler {
   #admit(sequence: Sequence): boolean {
     const { pool } = this;
     // The last token is always computed: its logits are wanted. Scoring wants those of all.
-    const matched = sequence.sample ? pool.match(sequence.tokens, sequence.length - 1, sequence.adapter?.key) : [];
+    const matched = sequence.sample
+      ? pool.match(sequence.tokens, sequence.length - 1, sequence.adapter?.key)
+      : [];
     const missing = Math.ceil(sequence.length / PAGE) - matched.length;
     if (missing > pool.available) {
       for (const page of matched) pool.release(page);

@@ -5,7 +5,13 @@ import { join } from "node:path";
 import type { Backend } from "../../src/engine/backend.ts";
 import { ReferenceBackend } from "../../src/engine/backends/reference.ts";
 import { Model } from "../../src/generate/model.ts";
-import { bitsPerWeight, createRuntime, openModel, type RuntimeOptions } from "../../src/models/index.ts";
+import {
+  adapterLoader,
+  bitsPerWeight,
+  createRuntime,
+  openModel,
+  type RuntimeOptions,
+} from "../../src/models/index.ts";
 import { TINY, writeTinyModel } from "./tiny-models.ts";
 import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
 

@@ -1,18 +1,9 @@
 // Adapters with scales become the changes of linears that a backend takes. Several are one: their ranks end to end.
 
+import type { LinearChange } from "../../engine/backend.ts";
 import { show } from "../fields.ts";
 import type { LinearTarget } from "../targets.ts";
 import { doraFactors, type LoadedAdapter, type LoadedChange } from "./load.ts";
-
-/** What an adapter does to one linear, row-major: y + B (A x), times `magnitude` by rows; or another weight. */
-export type LinearChange =
-  | {
-      readonly a: Float32Array;
-      readonly b: Float32Array;
-      readonly rank: number;
-      readonly magnitude?: Float32Array;
-    }
-  | { readonly replaced: Float32Array };
 
 export interface ScaledAdapter {
   readonly adapter: LoadedAdapter;

@@ -1,10 +1,10 @@
 // Adapters: opened, checked against a model, loaded, put together, written, merged.
 
+export { type LinearTarget, linearTargets } from "../targets.ts";
 export { checkAdapter, type LoraPair, type OpenedAdapter, rankOf } from "./adapter.ts";
 export { adapterKey, composeAdapters, type ScaledAdapter } from "./compose.ts";
 export { type AdapterToFuse, type FuseOptions, type FuseResult, fuse } from "./fuse.ts";
 export { type LoadedAdapter, type LoadedChange, loadAdapter } from "./load.ts";
 export { openAdapter } from "./open.ts";
-export { type AdapterToSave, type PairToSave, saveAdapter } from "./save.ts";
 export { type AdapterLoader, adapterLoader } from "./read.ts";
-export { type LinearTarget, linearTargets } from "../targets.ts";
+export { type AdapterToSave, type PairToSave, saveAdapter } from "./save.ts";
