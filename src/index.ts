@@ -3,7 +3,15 @@ export type { KvType } from "./engine/backend.ts";
 export type { BackendName } from "./engine/backends/index.ts";
 export { doctor, type Report } from "./engine/doctor.ts";
 export type { WeightType } from "./engine/weights.ts";
-export { evaluate, type TextOptions, type TextProgress, type TextResult } from "./evaluate/index.ts";
+export {
+  evaluate,
+  parseTask,
+  type Task,
+  type TaskOptions,
+  type TaskResult,
+  type TextOptions,
+  type TextResult,
+} from "./evaluate/index.ts";
 export {
   type Adapter,
   type AdapterChoice,

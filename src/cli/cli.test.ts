@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
@@ -158,6 +158,74 @@ describe("pith inspect, convert, bench, doctor", () => {
     expect(out).toMatch(/^pith +\d+\.\d+\.\d+ on Node v/);
     for (const name of ["processor", "features", "backend", "threads", "huge pages", "bandwidth"])
       expect(out).toMatch(new RegExp(`^${name} +\\S`, "m"));
+  });
+});
+
+describe("pith evaluate", () => {
+  const evaluate = (...args: string[]) => pith("evaluate", folder, "--backend", "reference", ...args);
+  const file = async (name: string, text: string) => {
+    await writeFile(join(folder, name), text);
+    return join(folder, name);
+  };
+
+  it("tells the perplexity of a text, and how far it is from a base", async () => {
+    const text = await file("text.txt", "the land and the inn on a hill. ".repeat(8));
+    const { out, code } = await evaluate("--text", text, "--ctx", "32");
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      /^perplexity +[\d.]+ ± [\d.]+\ntokens +\d+ scored\nconvention +windows: \d of 32 tokens/,
+    );
+    const json = JSON.parse((await evaluate("--text", text, "--ctx", "32", "--base", folder, "--json")).out);
+    expect(Object.keys(json)).toEqual(
+      expect.arrayContaining(
+        "perplexity tokens log_ratio log_ratio_se kl_mean kl_median kl_p99 top1 bits_per_weight".split(" "),
+      ),
+    );
+    expect(json).toMatchObject({
+      convention: "windows",
+      log_ratio: 0,
+      kl_mean: 0,
+      top1: 1,
+      bits_per_weight: 32,
+    });
+    expect(out).toContain(String(Number(json.perplexity.toPrecision(5))));
+    const strided = JSON.parse(
+      (await evaluate("--text", text, "--ctx", "32", "--stride", "8", "--json")).out,
+    );
+    expect(strided).toMatchObject({ convention: "strided", stride: 8 });
+    expect(strided.tokens).toBeGreaterThan(json.tokens);
+  });
+
+  it("measures a task and keeps the answers", async () => {
+    const task = await file(
+      "task.jsonl",
+      '{"prompt": "the", "completion": "land"}\n{"prompt": "a", "completion": "b"}\n',
+    );
+    const out = join(folder, "answers.jsonl");
+    const result = await evaluate("--task", task, "--out", out, "--max-tokens", "4", "--json");
+    expect(JSON.parse(result.out)).toMatchObject({ metric: "exact", lines: 2, max_tokens: 4 });
+    const answers = (await readFile(out, "utf8"))
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(answers).toMatchObject([
+      { line: 1, completion: "land" },
+      { line: 2, completion: "b" },
+    ]);
+    const table = await evaluate("--task", task, "--metric", "label", "--max-tokens", "4", "--limit", "1");
+    expect(table.out).toMatch(/accuracy +\d+\.\d % \(95 %: /);
+  });
+
+  it("says what is wrong", async () => {
+    expect((await evaluate()).err).toMatch(/found neither --text and --task, wanted one of them/);
+    expect((await evaluate("--text", "/nowhere")).err).toMatch(/Cannot read "\/nowhere": found no such file/);
+    expect((await evaluate("--text", await file("empty.txt", ""))).err).toMatch(/empty\.txt" *: it is empty/);
+    const bad = await file("bad.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt": 1}\n');
+    const { code, err } = await evaluate("--task", bad);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(/bad\.jsonl, line 2": "prompt" is a number, wanted text/),
+    ]);
   });
 });
 

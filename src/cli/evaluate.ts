@@ -1,7 +1,15 @@
-// pith evaluate: perplexity of a text, beside a base how far from it; JSON with --json, a table without.
+// pith evaluate: perplexity of a text, beside a base how far from it; or a task. JSON with --json, a table without.
 
-import { readFile, stat } from "node:fs/promises";
-import { evaluate as evaluateModel, type TextResult } from "../evaluate/index.ts";
+import { type FileHandle, open, readFile, stat } from "node:fs/promises";
+import {
+  evaluate as evaluateModel,
+  type Metric,
+  parseTask,
+  type Task,
+  type TaskAnswer,
+  type TaskResult,
+  type TextResult,
+} from "../evaluate/index.ts";
 import type { Model } from "../generate/model.ts";
 import { load } from "./load.ts";
 import type { ModelOptions } from "./options.ts";
@@ -13,6 +21,12 @@ export interface EvaluateOptions extends ModelOptions {
   base?: string;
   stride?: number;
   limit?: number;
+  task?: string;
+  metric?: Metric;
+  out?: string;
+  maxTokens?: number;
+  stop?: string[];
+  seed?: number;
   json?: boolean;
 }
 
@@ -20,11 +34,23 @@ export interface EvaluateOptions extends ModelOptions {
 const MAX_TEXT_BYTES = 2 ** 29;
 
 export async function evaluate(nameOrPath: string, options: EvaluateOptions): Promise<void> {
-  if (options.text === undefined) throw new TypeError("Cannot evaluate: wanted a text, with --text <file>");
-  const text = await readText(options.text);
+  const { text: textFile, task: taskFile, json } = options;
+  if ((textFile === undefined) === (taskFile === undefined))
+    throw new TypeError(
+      `Cannot evaluate: found ${textFile === undefined ? "neither" : "both"} --text and --task, wanted one of them`,
+    );
+  if (taskFile !== undefined) {
+    if (options.base !== undefined)
+      throw new TypeError("Cannot evaluate a task with --base: it compares texts");
+    const task = parseTask(await readText(taskFile), taskFile, options.metric);
+    await using model = await load(nameOrPath, options);
+    await report(json, "answers", (signal, bar) => taskResult(model, task, options, signal, bar));
+    return;
+  }
+  const text = await readText(textFile!);
   await using model = await load(nameOrPath, options);
   await using base = options.base === undefined ? undefined : await load(options.base, options);
-  await report(options.json, (signal, bar) => textResult(model, base, text, options, signal, bar));
+  await report(json, "tokens", (signal, bar) => textResult(model, base, text, options, signal, bar));
 }
 
 type Bar = ReturnType<typeof progressBar>;
@@ -32,12 +58,13 @@ type Bar = ReturnType<typeof progressBar>;
 /** Runs what gives a result; Ctrl-C ends it, and shows what is finished. */
 async function report(
   json: boolean | undefined,
+  unit: string,
   run: (signal: AbortSignal, bar: Bar) => Promise<{ result: object; rows: [string, string][] }>,
 ): Promise<void> {
   const interrupt = new AbortController();
   const onInterrupt = () => interrupt.abort(new Error("Interrupted: nothing was finished"));
   process.once("SIGINT", onInterrupt);
-  const bar = progressBar("evaluating", "tokens");
+  const bar = progressBar("evaluating", unit);
   try {
     const { result, rows } = await run(interrupt.signal, bar);
     bar.stop();
@@ -82,6 +109,83 @@ async function textResult(
     result: { model: model.name, ...(base && { base: base.name }), ...result },
     rows: textRows(result),
   };
+}
+
+async function taskResult(
+  model: Model,
+  task: Task,
+  { limit, out, maxTokens, stop, seed }: EvaluateOptions,
+  signal: AbortSignal,
+  bar: Bar,
+) {
+  let partial: (() => TaskResult) | undefined;
+  const file = out === undefined ? undefined : await open(out, "w");
+  try {
+    const written = file && new Lines(file);
+    const whole = evaluateModel(model, {
+      task,
+      ...(limit !== undefined && { limit }),
+      ...(maxTokens !== undefined && { maxTokens }),
+      ...(stop !== undefined && { stop }),
+      ...(seed !== undefined && { seed }),
+      signal,
+      onProgress: ({ done, total, result }) => {
+        partial = result;
+        bar.update(done, total);
+      },
+      ...(written && { onAnswer: (answer: TaskAnswer) => written.add(answer) }),
+    });
+    const result = await whole.catch((error: unknown) => {
+      const finished = signal.aborted ? partial?.() : undefined;
+      if (!finished) throw error;
+      note(`interrupted after ${finished.lines} of ${finished.lines_total} lines`);
+      return finished;
+    });
+    await written?.end();
+    return { result: { model: model.name, task: task.name, ...result }, rows: taskRows(result) };
+  } finally {
+    await file?.close();
+  }
+}
+
+/** JSONL to a file, in the order of the calls; a failed write is told at the end. */
+class Lines {
+  readonly #file: FileHandle;
+  #last: Promise<unknown> = Promise.resolve();
+  #error: unknown;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  add(value: object): void {
+    const text = `${JSON.stringify(value)}\n`;
+    this.#last = this.#last
+      .then(() => this.#file.write(text))
+      .catch((error: unknown) => (this.#error ??= error));
+  }
+
+  async end(): Promise<void> {
+    await this.#last;
+    if (this.#error) throw this.#error;
+  }
+}
+
+function taskRows(r: TaskResult): [string, string][] {
+  const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+  const of = r.lines < r.lines_total ? ` of ${figure(r.lines_total)}` : "";
+  const rows: [string, string][] = [
+    ["metric", r.metric],
+    ["lines", `${figure(r.lines)}${of}`],
+  ];
+  for (const [name, { value, low, high }] of Object.entries(r.scores))
+    rows.push([name, `${percent(value)} (95 %: ${percent(low)} to ${percent(high)})`]);
+  for (const { label, wanted, right, answered, f1 } of r.labels ?? [])
+    rows.push(["", `${label}: ${right} of ${wanted} right, answered ${answered} times, F1 ${percent(f1)}`]);
+  if (r.unknown_labels) rows.push(["", `${r.unknown_labels} answers are none of the labels`]);
+  if (r.unchecked_keywords?.length)
+    rows.push(["", `not checked in schemas: ${r.unchecked_keywords.join(", ")}`]);
+  return [...rows, ["weights", `${r.bits_per_weight.toFixed(2)} bits a weight`]];
 }
 
 function textRows(r: TextResult): [string, string][] {

@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { addGenerateOptions, addModelOptions, choice, count } from "./options.ts";
+import { addGenerateOptions, addModelOptions, choice, collect, count } from "./options.ts";
 import { version, visible } from "./output.ts";
 
 const MODEL = "a folder, a .gguf file, or a hub name: owner/name, owner/name:Q4_K_M, owner/name@revision";
@@ -57,7 +57,7 @@ export function program(): Command {
 
   const evaluate = pith
     .command("evaluate")
-    .description("Measure how good a model is: perplexity of a text, and how far it is from a base.")
+    .description("Measure how good a model is: perplexity of a text, how far it is from a base, or a task.")
     .argument("<model>", MODEL)
     .option("--text <file>", "a text: its perplexity")
     .option(
@@ -69,7 +69,21 @@ export function program(): Command {
       "windows this far apart, every token scored once (default: llama.cpp's windows)",
       count(1),
     )
-    .option("--limit <n>", "at most so many windows", count(1));
+    .option("--task <file>", "JSONL with prompt or messages, and the right answer as completion")
+    .addOption(
+      choice("--metric <name>", "of a task (default: by its first line)", [
+        "exact",
+        "label",
+        "slots",
+        "json",
+        "choice",
+      ]),
+    )
+    .option("--out <file>", "keep every answer of a task, as JSONL")
+    .option("--max-tokens <n>", "most tokens of an answer (default: by the longest right answer)", count(1))
+    .option("--stop <text>", "end an answer before this text; may be given more than once", collect)
+    .option("--seed <n>", "of the confidence intervals (default: 1)", count(0))
+    .option("--limit <n>", "at most so many windows, or lines of a task", count(1));
   addModelOptions(evaluate, "tokens of a window (default: 512)")
     .option("--json", "print JSON")
     .action(async (model, options) => (await import("./evaluate.ts")).evaluate(model, options));

@@ -1,0 +1,178 @@
+// Task files: JSONL, a question and its right answer on each line. What is wrong is named by file and line.
+
+import { isObject, type Json, parseJson } from "../formats/json.ts";
+import type { ChatMessage } from "../tokenizer/index.ts";
+
+/** What an answer is measured by. */
+export type Metric = "exact" | "label" | "slots" | "json" | "choice";
+export const METRICS: readonly Metric[] = ["exact", "label", "slots", "json", "choice"];
+
+export interface TaskLine {
+  /** From 1. */
+  readonly line: number;
+  /** One of the two: a conversation to be answered, or a text to be continued. */
+  readonly messages?: readonly ChatMessage[];
+  readonly prompt?: string;
+  /** The right answer: text, or JSON for "slots". */
+  readonly completion?: Json;
+  /** Answers to choose from. */
+  readonly choices?: readonly string[];
+  /** All labels there are. Default: the right answers of all lines. */
+  readonly labels?: readonly string[];
+  /** A JSON schema of the answer. */
+  readonly schema?: Json;
+  /** Functions, for templates that know tools. */
+  readonly tools?: readonly Json[];
+}
+
+export interface Task {
+  readonly name: string;
+  readonly lines: readonly TaskLine[];
+  readonly metric: Metric;
+}
+
+/**
+ * Reads a task file's text. Without `metric`, the first line's fields choose it: `choices`, `labels`, `schema`, a JSON
+ * object as `completion` ("slots"), else "exact". Where `messages` end with the assistant's and there is no
+ * `completion`, that message is the right answer.
+ * @throws {SyntaxError | TypeError | RangeError} naming the file and the line
+ */
+export function parseTask(text: string, name: string, metric?: Metric): Task {
+  const lines: TaskLine[] = [];
+  text.split("\n").forEach((row, i) => {
+    if (row.trim() !== "") lines.push(parseLine(i === 0 ? row.replace(/^\uFEFF/, "") : row, i + 1, name));
+  });
+  if (lines.length === 0)
+    throw new RangeError(`Cannot read ${JSON.stringify(name)}: it has no lines, wanted JSONL`);
+  const chosen = metric ?? metricOf(lines[0]!);
+  for (const line of lines) checkFor(chosen, line, name);
+  return { name, lines, metric: chosen };
+}
+
+function parseLine(row: string, line: number, name: string): TaskLine {
+  const where = `${name}, line ${line}`;
+  const value = parseJson(row, where);
+  const fail = (message: string): never => {
+    throw new TypeError(`Cannot read ${JSON.stringify(where)}: ${message}`);
+  };
+  if (!isObject(value)) return fail("found no object, wanted one");
+  const field = (key: string) => (Object.hasOwn(value, key) ? value[key] : undefined);
+  const { messages, completion } = messagesOf(field("messages"), field("completion"), fail);
+  const prompt = field("prompt");
+  if (prompt !== undefined && typeof prompt !== "string")
+    return fail(`"prompt" is ${kind(prompt)}, wanted text`);
+  if ((messages === undefined) === (prompt === undefined))
+    return fail(`found ${messages ? "both" : "neither"} "messages" and "prompt", wanted one of them`);
+  const strings = (key: string): string[] | undefined => {
+    const list = field(key);
+    if (list === undefined) return undefined;
+    if (!Array.isArray(list) || list.length < 2 || !list.every((x) => typeof x === "string" && x !== ""))
+      return fail(`"${key}" is ${kind(list)}, wanted a list of at least two texts`);
+    return list as string[];
+  };
+  const [choices, labels, schema, tools] = [
+    strings("choices"),
+    strings("labels"),
+    field("schema"),
+    field("tools"),
+  ];
+  if (schema !== undefined && !isObject(schema) && typeof schema !== "boolean")
+    return fail(`"schema" is ${kind(schema)}, wanted an object`);
+  if (tools !== undefined && !Array.isArray(tools)) return fail(`"tools" is ${kind(tools)}, wanted a list`);
+  return {
+    line,
+    ...(messages && { messages }),
+    ...(prompt !== undefined && { prompt: prompt as string }),
+    ...(completion !== undefined && { completion }),
+    ...(choices && { choices }),
+    ...(labels && { labels }),
+    ...(schema !== undefined && { schema }),
+    ...(tools && { tools }),
+  };
+}
+
+function messagesOf(
+  messages: Json | undefined,
+  completion: Json | undefined,
+  fail: (message: string) => never,
+) {
+  if (messages === undefined) return { messages: undefined, completion };
+  if (!Array.isArray(messages) || messages.length === 0)
+    return fail(`"messages" is ${kind(messages)}, wanted a list of at least one`);
+  for (const message of messages)
+    if (!isObject(message) || typeof message.role !== "string")
+      return fail(`a message is ${kind(message)}, wanted an object with a "role"`);
+  const last = messages.at(-1) as { [key: string]: Json };
+  if (last.role !== "assistant") return { messages: messages as unknown as ChatMessage[], completion };
+  if (completion !== undefined)
+    return fail(`the last message is the assistant's and there is a "completion", wanted one right answer`);
+  if (messages.length === 1)
+    return fail("the assistant's message is the only one, wanted a question before it");
+  return { messages: messages.slice(0, -1) as unknown as ChatMessage[], completion: last.content };
+}
+
+function metricOf({ choices, labels, schema, completion }: TaskLine): Metric {
+  if (choices) return "choice";
+  if (labels) return "label";
+  if (schema !== undefined) return "json";
+  return slotsOf(completion) === undefined ? "exact" : "slots";
+}
+
+/** JSON of a right answer for "slots": an object or a list of objects, itself or as text. */
+export function slotsOf(completion: Json | undefined): Json | undefined {
+  let value = completion;
+  if (typeof completion === "string") {
+    try {
+      value = parseJson(completion, "completion");
+    } catch {
+      return undefined;
+    }
+  }
+  const good = isObject(value) || (Array.isArray(value) && value.length > 0 && value.every(isObject));
+  return good ? value : undefined;
+}
+
+/** A line has what its metric needs. */
+function checkFor(metric: Metric, line: TaskLine, name: string): void {
+  const fail = (message: string): never => {
+    throw new TypeError(
+      `Cannot measure ${metric} of ${JSON.stringify(`${name}, line ${line.line}`)}: ${message}`,
+    );
+  };
+  const { completion, choices, schema, labels } = line;
+  if (completion === undefined && !(metric === "json"))
+    fail(`"completion" is missing, wanted the right answer`);
+  if ((metric === "exact" || metric === "label") && typeof completion !== "string")
+    fail(`"completion" is ${kind(completion)}, wanted text`);
+  if (metric === "label" && labels && !labels.includes(completion as string))
+    fail(`"completion" is ${JSON.stringify(completion)}, wanted one of the ${labels.length} labels`);
+  if (metric === "slots" && slotsOf(completion) === undefined)
+    fail(`"completion" is ${kind(completion)}, wanted a JSON object or a list of them`);
+  if (metric === "choice") {
+    if (!choices) fail(`"choices" is missing, wanted a list of answers`);
+    if (rightChoice(line) < 0)
+      fail(`"completion" is ${JSON.stringify(completion)}, wanted one of the choices, or its number from 0`);
+  }
+  if (
+    metric === "json" &&
+    schema === undefined &&
+    completion !== undefined &&
+    slotsOf(completion) === undefined
+  )
+    fail(`"completion" is ${kind(completion)}, wanted JSON or a "schema"`);
+}
+
+/** Number of the right choice, or -1. */
+export function rightChoice({ choices = [], completion }: TaskLine): number {
+  if (typeof completion === "string") return choices.indexOf(completion);
+  return Number.isInteger(completion) && choices[completion as number] !== undefined
+    ? (completion as number)
+    : -1;
+}
+
+function kind(value: Json | undefined): string {
+  if (value === undefined) return "missing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

@@ -1,0 +1,172 @@
+// A model at a task: every line answered, greedily and many at once, or its choices scored; then graded.
+
+import type { Generation } from "../generate/generation.ts";
+import type { Model } from "../generate/model.ts";
+import { chooseAll } from "./choice.ts";
+import { graderFor, type Scores, share } from "./scores.ts";
+import { type Metric, rightChoice, type Task, type TaskLine } from "./task-file.ts";
+
+export interface TaskOptions {
+  readonly task: Task;
+  /** At most so many lines, from the beginning. */
+  readonly limit?: number;
+  /** Most tokens of an answer. Default: 16 more than twice the longest right answer of the task; 256 where none is given. */
+  readonly maxTokens?: number;
+  /** Text that ends an answer. Default: a line end, for `prompt` lines of "exact" and "label". */
+  readonly stop?: string | readonly string[];
+  /** Of the bootstrap. Default 1. */
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: TaskProgress) => void;
+  /** Called with every answer, in the order of the lines. */
+  readonly onAnswer?: (answer: TaskAnswer) => void;
+}
+
+export interface TaskProgress {
+  /** Lines answered, and in all. */
+  readonly done: number;
+  readonly total: number;
+  /** What these lines give. */
+  result(): TaskResult;
+}
+
+/** JSON-able. */
+export interface TaskAnswer {
+  readonly line: number;
+  readonly answer: string;
+  /** Right by the task's metric: normalized match, label, whole call, valid JSON, the choice with the largest sum. */
+  readonly right: boolean;
+  readonly completion?: unknown;
+  readonly finish_reason?: string;
+  /** Of "choice": log-probability of each, in nats. */
+  readonly log_probabilities?: readonly number[];
+}
+
+/** JSON-able. */
+export interface TaskResult extends Scores {
+  readonly metric: Metric;
+  /** Lines answered, and of the whole task or the limit: less are answered when it was interrupted. */
+  readonly lines: number;
+  readonly lines_total: number;
+  readonly bits_per_weight: number;
+  readonly max_tokens?: number;
+}
+
+/** Answers asked for at a time: more than run at once, so that none waits for a slow one. */
+const UNDER_WAY = 32;
+
+export async function evaluateTask(model: Model, options: TaskOptions): Promise<TaskResult> {
+  const { task, limit, signal } = options;
+  signal?.throwIfAborted();
+  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1))
+    throw new RangeError(`Cannot evaluate with a limit of ${limit}: wanted a whole number, 1 or more`);
+  const lines = task.lines.slice(0, limit ?? Infinity);
+  return task.metric === "choice" ? choose(model, lines, options) : answer(model, lines, options);
+}
+
+async function answer(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
+  const { task, signal, onProgress, onAnswer, seed = 1 } = options;
+  const grader = graderFor(task, seed);
+  const maxTokens = options.maxTokens ?? answerRoom(model, lines);
+  const settings = (line: TaskLine) => {
+    const oneLine = line.prompt !== undefined && (task.metric === "exact" || task.metric === "label");
+    const stop = options.stop ?? (oneLine && !String(line.completion).trim().includes("\n") ? "\n" : []);
+    return { temperature: 0, maxTokens, stop };
+  };
+  const start = (line: TaskLine) =>
+    line.messages
+      ? model.chat(line.messages, { ...settings(line), ...(line.tools && { tools: line.tools }) })
+      : model.generate(line.prompt!, settings(line));
+  let done = 0;
+  const result = (): TaskResult => ({
+    metric: task.metric,
+    lines: done,
+    lines_total: lines.length,
+    ...grader.result(),
+    bits_per_weight: model.bitsPerWeight,
+    max_tokens: maxTokens,
+  });
+  /** Under way, in the order of the lines; the first is awaited. */
+  const running: Generation[] = [];
+  const cancel = () => {
+    for (const generation of running) generation.cancel();
+  };
+  signal?.addEventListener("abort", cancel);
+  try {
+    for (let next = 0; done < lines.length; ) {
+      while (next < lines.length && running.length < UNDER_WAY) running.push(start(lines[next++]!));
+      const line = lines[done]!;
+      const { text, finishReason } = await running[0]!.catch((error: unknown) => {
+        throw new Error(
+          `Cannot answer ${JSON.stringify(`${task.name}, line ${line.line}`)}: ${message(error)}`,
+          {
+            cause: error,
+          },
+        );
+      });
+      signal?.throwIfAborted();
+      running.shift();
+      const right = grader.add(line, text);
+      done++;
+      const { completion } = line;
+      onAnswer?.({
+        line: line.line,
+        answer: text,
+        right,
+        ...(completion !== undefined && { completion }),
+        finish_reason: finishReason,
+      });
+      onProgress?.({ done, total: lines.length, result });
+    }
+    return result();
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+    cancel();
+  }
+}
+
+function answerRoom(model: Model, lines: readonly TaskLine[]): number {
+  let longest = 0;
+  for (const { completion } of lines) {
+    if (completion === undefined) continue;
+    const text = typeof completion === "string" ? completion : JSON.stringify(completion);
+    longest = Math.max(longest, model.tokenizer.encode(text, { addSpecial: false }).length);
+  }
+  return longest === 0 ? 256 : 2 * longest + 16;
+}
+
+async function choose(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
+  const { task, signal, onProgress, onAnswer } = options;
+  let [done, bySum, byLength] = [0, 0, 0];
+  const result = (): TaskResult => ({
+    metric: "choice",
+    lines: done,
+    lines_total: lines.length,
+    scores: { accuracy_sum: share(bySum, done), accuracy_per_character: share(byLength, done) },
+    bits_per_weight: model.bitsPerWeight,
+  });
+  for await (const sums of chooseAll(model, lines, task.name, signal)) {
+    const line = lines[done++]!;
+    const choices = line.choices!;
+    const best = largest(sums);
+    const right = rightChoice(line);
+    if (best === right) bySum++;
+    if (largest(sums.map((sum, i) => sum / [...choices[i]!].length)) === right) byLength++;
+    onAnswer?.({
+      line: line.line,
+      answer: choices[best]!,
+      right: best === right,
+      completion: choices[right]!,
+      log_probabilities: sums,
+    });
+    onProgress?.({ done, total: lines.length, result });
+  }
+  return result();
+}
+
+/** Index of the largest, the first of equals. */
+function largest(values: readonly number[]): number {
+  return values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
+}
+
+const message = (error: unknown) => (error instanceof Error ? error.message : String(error));
