@@ -1,4 +1,13 @@
 /** pith: make and run small language models on your own device. The sub-paths hold the parts: `pith/engine`, ... */
+
+export {
+  type Embeddings,
+  type EmbedOptions,
+  Encoder,
+  embed,
+  type LoadEncoderOptions,
+  loadEncoder,
+} from "./embed/index.ts";
 export type { KvType } from "./engine/backend.ts";
 export type { BackendName } from "./engine/backends/index.ts";
 export { doctor, type Report } from "./engine/doctor.ts";

@@ -1,4 +1,4 @@
-/** Imports point one way: engine <- formats, tokenizer <- models <- { generate, train, quantize, evaluate } <- cli. */
+/** Imports point one way: engine <- formats, tokenizer <- models <- { generate, embed, train, quantize, evaluate } <- cli. */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
@@ -13,10 +13,22 @@ const MAY: Record<string, readonly string[]> = {
   tokenizer: ["engine", "formats"],
   models: ["engine", "formats", "hub", "tokenizer"],
   generate: ["engine", "formats", "tokenizer", "models"],
+  embed: ["engine", "formats", "tokenizer", "models"],
   train: ["engine", "formats", "tokenizer", "models"],
   // Tasks are answered by generating.
   evaluate: ["engine", "formats", "tokenizer", "models", "generate"],
-  cli: ["engine", "formats", "hub", "tokenizer", "models", "generate", "train", "evaluate", "index.ts"],
+  cli: [
+    "engine",
+    "formats",
+    "hub",
+    "tokenizer",
+    "models",
+    "generate",
+    "train",
+    "evaluate",
+    "index.ts",
+    "embed",
+  ],
 };
 /** Exceptions, each with its reason. */
 const ALSO: Record<string, string> = {};

@@ -91,6 +91,7 @@ function seed(text: string): number | bigint {
   return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
 }
 
+/** Values of an option that may be given more than once. */
 export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
 }

@@ -89,6 +89,20 @@ export function program(): Command {
     .action(async (model, options) => (await import("./evaluate.ts")).evaluate(model, options));
 
   pith
+    .command("embed")
+    .description("Make vectors of texts with an encoder (bert): a line of JSON for each.")
+    .argument("<model>", MODEL)
+    .option("--text <text>", "a text; may be given more than once", collect)
+    .option("--file <file>", 'texts as JSON lines: strings, or objects with "text"')
+    .option("--out <file>", "where the lines go (default: stdout)")
+    .option("--prompt <name>", "put the model's prompt of that name before each text")
+    .option("--no-normalize", "leave the vectors' lengths as they come")
+    .option("--max-length <tokens>", "cut texts to so many tokens (default: the model's longest)", count(1))
+    .option("--threads <n>", "threads to compute with", count(1))
+    .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
+    .action(async (model, options) => (await import("./embed.ts")).embed(model, options));
+
+  pith
     .command("pull")
     .description("Download a model from the hub into Hugging Face's cache.")
     .argument("<name>", "owner/name, owner/name:Q4_K_M, owner/name@revision")

@@ -88,8 +88,9 @@ export async function writeModel(
     onType?.(type);
     return { source, type };
   });
-  const { definition, generationConfig } = model;
+  const { definition, generationConfig, sentence } = model;
   const toSave = {
+    ...(sentence && { sentence }),
     config: changed.config,
     definition,
     generationConfig,

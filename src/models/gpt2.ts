@@ -1,19 +1,9 @@
 // GPT-2: layer_norm before each part, embedded positions, one projection for q, k and v, a plain MLP with gelu.
 // Source: transformers, `models/gpt2/modeling_gpt2.py`.
 
-import {
-  add,
-  attention,
-  attention_paged,
-  gather_rows,
-  gelu,
-  kv_write,
-  layer_norm,
-  reshape,
-  slice_last,
-} from "../engine/nn.ts";
+import { add, gather_rows, gelu, layer_norm, slice_last } from "../engine/nn.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import { linearParams } from "./decoder.ts";
+import { attend, heads, linearParams } from "./decoder.ts";
 import type { Batch, Definition, Module } from "./definition.ts";
 
 /** The common names of config.json's fields -> GPT-2's. */
@@ -126,31 +116,13 @@ function norm(m: Module, path: string, x: Tensor): Tensor {
   return layer_norm(x, m.param(`${path}.weight`), m.param(`${path}.bias`), m.config.rms_norm_eps);
 }
 
-/** softmax(q kᵀ / √D) v: h [T, C] -> [T, C]; q, k and v are the three parts of one projection. */
+/** q, k and v are the three parts of one projection: h [T, C] -> [T, C] */
 function selfAttention(m: Module, i: number, h: Tensor, batch: Batch): Tensor {
-  const { hidden_size, num_attention_heads, head_dim, num_hidden_layers: layers } = m.config;
+  const { hidden_size, num_attention_heads } = m.config;
   const path = `transformer.h.${i}.attn`;
   const qkv = m.linear(`${path}.c_attn`, h); // [T, 3 C]
   const [q, k, v] = [0, 1, 2].map((n) =>
-    reshape(slice_last(qkv, n * hidden_size, hidden_size), ["T", num_attention_heads, head_dim]),
-  ) as [Tensor, Tensor, Tensor];
-  const scale = 1 / Math.sqrt(head_dim);
-  let o: Tensor; // [T, H, D]
-  if (batch.cache) {
-    const { kv, pages } = batch.cache;
-    const attrs = {
-      layer: i,
-      layers,
-      num_attention_heads,
-      num_key_value_heads: num_attention_heads,
-      head_dim,
-      window: 0,
-      scale,
-    };
-    kv_write(k, v, kv, batch.segments, pages, attrs);
-    o = attention_paged(q, kv, batch.segments, pages, attrs);
-  } else {
-    [o] = attention(q, k, v, batch.segments, { causal: true, window: 0, scale });
-  }
-  return m.linear(`${path}.c_proj`, reshape(o, ["T", hidden_size]));
+    heads(m, slice_last(qkv, n * hidden_size, hidden_size), num_attention_heads),
+  ) as [Tensor, Tensor, Tensor]; // [T, H, D]
+  return m.linear(`${path}.c_proj`, attend(m, i, q, k, v, batch));
 }

@@ -25,6 +25,7 @@ import { configFromGguf, ggufDefinition, ROPE_TENSORS, type RopeTensors } from "
 import { fromGgufName, interleavedHeads } from "./gguf-names.ts";
 import { definitionOf } from "./registry.ts";
 import { type ResolvedModel, resolveModel } from "./resolve.ts";
+import { MEAN, readSentenceConfig, type SentenceConfig, sentenceFromGguf } from "./sentence.ts";
 import { fromStored } from "./stored.ts";
 
 /** A model whose headers are read. Its files stay open until `close`. */
@@ -39,6 +40,8 @@ export interface OpenedModel {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Tensors in the files that the model has no use for, under the file's names. */
   readonly unused: readonly string[];
+  /** How an encoder's hidden states become vectors of texts. */
+  readonly sentence?: SentenceConfig;
   /** The header, of a GGUF file. */
   readonly gguf?: GgufFile;
   /** Loads the tokenizer, once. @throws {Error} when the model has none that can be read. */
@@ -64,6 +67,7 @@ async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
   const generationConfig = (await exists(generationFile))
     ? parseGenerationConfig(generationFile, await readText(generationFile))
     : { eos_token_id: [] };
+  const sentence = definition.encoder && ((await readSentenceConfig(path, readIn(path))) ?? MEAN);
   const weights = await readWeights(path, configFile, configText);
   const { tensors: found, unused } = sortTensors(definition, config, weights.tensors, (name) =>
     definition.parameterName ? definition.parameterName(name) : name,
@@ -82,6 +86,7 @@ async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
     generationConfig: withSpecialTokens(generationConfig, config),
     tensors,
     unused,
+    ...(sentence && { sentence }),
     tokenizer: once(() => loadTokenizerFolder(path)),
     close: () => weights.close(),
   };
@@ -119,6 +124,7 @@ async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
       tensors,
       unused: unused.filter((name) => !(ROPE_TENSORS as readonly string[]).includes(name)),
       gguf,
+      ...(definition.encoder && { sentence: sentenceFromGguf(gguf, definition.gguf.architecture) }),
       tokenizer: once(async () => loadTokenizerGguf(gguf)),
       close: () => source.close(),
     };
@@ -231,6 +237,11 @@ async function readText(path: string): Promise<string> {
     await source.close();
   }
 }
+
+const readIn = (folder: string) => async (name: string) => {
+  const path = join(folder, name);
+  return (await exists(path)) ? readText(path) : undefined;
+};
 
 const exists = (path: string) =>
   stat(path).then(

@@ -2,7 +2,7 @@
 // What is at the target is replaced only when all of the new is written.
 
 import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import {
   type GgufValue,
   type TensorToWrite,
@@ -18,6 +18,7 @@ import { configToGguf } from "./gguf-config.ts";
 import { toGgufName } from "./gguf-names.ts";
 import { ropeFactors } from "./rope.ts";
 import { encodeRows, type RowSource, type SaveType } from "./rows.ts";
+import { poolingType, type SentenceConfig, sentenceFiles } from "./sentence.ts";
 import { storedShape, toStored } from "./stored.ts";
 
 /** A model to be written. */
@@ -30,6 +31,7 @@ export interface ModelToSave {
   /** Every parameter of the definition, with the type it is written in. */
   readonly parameters: readonly { readonly source: RowSource; readonly type: SaveType }[];
   readonly tokenizer?: Tokenizer;
+  readonly sentence?: SentenceConfig;
 }
 
 export interface SaveOptions {
@@ -77,9 +79,16 @@ export async function saveGguf(
 }
 
 function ggufMetadata(model: ModelToSave): Map<string, GgufValue> {
-  const { config, tokenizer } = model;
-  return new Map([
+  const { config, tokenizer, sentence } = model;
+  const pooling = sentence && poolingType(sentence);
+  if (sentence && pooling === undefined)
+    throw new TypeError(
+      `Cannot write ${JSON.stringify(model.name)} as GGUF: it pools by ${sentence.pooling.join(" and ")}, wanted mean, cls or lasttoken, which GGUF can state`,
+    );
+  const key = `${model.definition.gguf.architecture}.pooling_type`;
+  return new Map<string, GgufValue>([
     ...configToGguf(config, model.name),
+    ...(pooling === undefined ? [] : [[key, { type: "uint32", value: pooling }] as const]),
     ...(tokenizer ? tokenizerToGguf(tokenizer, config.vocab_size) : []),
   ]);
 }
@@ -146,6 +155,9 @@ export async function saveFolder(
     const { tokenizer, config: tokenizerConfig } = tokenizerToJson(model.tokenizer);
     files.set("tokenizer.json", json(tokenizer)).set("tokenizer_config.json", json(tokenizerConfig));
   }
+  if (model.sentence)
+    for (const [name, content] of sentenceFiles(model.sentence, config.hidden_size))
+      files.set(name, json(content));
   for (const [name, bytes] of extra) files.set(name, bytes);
 
   await mkdir(dirname(path), { recursive: true });
@@ -164,7 +176,10 @@ export async function saveFolder(
       ...(onProgress && { onProgress }),
     };
     await writeSafetensors(join(staging, "model.safetensors"), tensors, options);
-    for (const [name, content] of files) await writeFileAtomic(join(staging, name), content, signal);
+    for (const [name, content] of files) {
+      await mkdir(dirname(join(staging, name)), { recursive: true });
+      await writeFileAtomic(join(staging, name), content, signal);
+    }
     await moveInto(staging, path);
   } finally {
     await rm(staging, { recursive: true, force: true });
@@ -178,10 +193,15 @@ async function moveInto(staging: string, path: string): Promise<void> {
     await rename(staging, path);
     return;
   }
-  const names = (await readdir(staging)).sort(
-    (a, b) => Number(a === "config.json") - Number(b === "config.json"),
-  );
-  for (const name of names) await rename(join(staging, name), join(path, name));
+  const entries = await readdir(staging, { recursive: true, withFileTypes: true });
+  const names = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(staging, join(entry.parentPath, entry.name)))
+    .sort((a, b) => Number(a === "config.json") - Number(b === "config.json"));
+  for (const name of names) {
+    await mkdir(dirname(join(path, name)), { recursive: true });
+    await rename(join(staging, name), join(path, name));
+  }
   const stale = there.filter((name) => WEIGHT_FILE.test(name) && !names.includes(name));
   for (const name of stale) await rm(join(path, name));
 }

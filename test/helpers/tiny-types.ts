@@ -68,6 +68,21 @@ export const TINY_TYPES: Readonly<Record<string, TinyType>> = {
   phi3: { config: phi3 },
   "phi3-short": { config: { ...phi3, sliding_window: 20 }, ctx: 64, tokens: 64 },
   smollm3: { config: { ...base, model_type: "smollm3", num_hidden_layers: 5, tie_word_embeddings: true } },
+  gpt2: {
+    config: {
+      model_type: "gpt2",
+      n_embd: 48,
+      n_layer: 2,
+      n_head: 4,
+      n_positions: 256,
+      n_inner: 80,
+      vocab_size: 60,
+      activation_function: "gelu_new",
+      layer_norm_epsilon: 1e-5,
+      bos_token_id: 1,
+      eos_token_id: 2,
+    },
+  },
   granite: {
     config: {
       ...base,
@@ -104,13 +119,25 @@ export function typeWeights(config: object): Map<string, { shape: number[]; data
 
 /** Writes a tiny model as a Hugging Face folder, without a tokenizer. */
 export async function writeTinyType(folder: string, config: object): Promise<void> {
+  const { model_type } = parseConfig("tiny", JSON.stringify(config));
+  const { stored } = definitionOf(model_type, "tiny");
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "config.json"), JSON.stringify(config, null, 2));
-  const tensors = [...typeWeights(config)].map(([name, { shape, data }]) => ({
-    name,
-    type: "f32" as const,
-    shape,
-    data: async () => new Uint8Array(data.buffer),
-  }));
+  const tensors = [...typeWeights(config)].map(([name, { shape, data }]) => {
+    const form = stored?.(name);
+    const [rows, cols] = shape as [number, number];
+    const values =
+      form === "less_one"
+        ? data.map((x) => x - 1)
+        : form === "transposed"
+          ? data.map((_, i) => data[(i % rows) * cols + Math.floor(i / rows)]!)
+          : data;
+    return {
+      name,
+      type: "f32" as const,
+      shape: form === "transposed" ? [cols, rows] : shape,
+      data: async () => new Uint8Array(values.buffer),
+    };
+  });
   await writeSafetensors(join(folder, "model.safetensors"), tensors);
 }
