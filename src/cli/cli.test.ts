@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type HubServer, hubServer } from "../../test/helpers/hub-server.ts";
+import { writeTinyBert } from "../../test/helpers/tiny-bert.ts";
 import { tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
 import { answerRoom } from "./chat.ts";
 import { bytes, figure, oneLine, visible } from "./output.ts";
@@ -288,5 +289,37 @@ describe("models of the hub", () => {
     expect([unasked.code, unasked.err]).toEqual([1, expect.stringContaining("use --yes")]);
     expect((await pith("remove", "owner/tiny", "--yes")).err).toContain("removed owner/tiny");
     expect((await pith("list")).err).toContain("no models are in the hub cache");
+  });
+});
+
+describe("pith embed", () => {
+  it("prints a line of JSON for each text, from arguments and from a file", async () => {
+    const bert = await mkdtemp(join(tmpdir(), "pith-bert-"));
+    await writeTinyBert(bert);
+    const embed = (...args: string[]) => pith("embed", bert, "--backend", "reference", ...args);
+    const { code, out, err } = await embed("--text", "the land", "--text", "the sea ".repeat(40));
+    const lines = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect({ code, count: lines.length }).toEqual({ code: 0, count: 2 });
+    expect(lines[0]).toMatchObject({ index: 0, tokens: 4 });
+    expect(lines[1]).toMatchObject({ index: 1, truncated: true });
+    expect(err).toBe("1 of 2 texts are longer than 32 tokens: only their beginning counts\n");
+    const file = join(bert, "texts.jsonl");
+    await writeFile(file, '{"text": "the land"}\n\n"the sea"\n');
+    const target = join(bert, "out.jsonl");
+    expect(await embed("--file", file, "--out", target)).toEqual({ code: 0, out: "", err: "" });
+    const written = (await readFile(target, "utf8")).trim().split("\n");
+    expect(written.length).toBe(2);
+    expect(`${written[0]}\n`).toBe(out.slice(0, out.indexOf("\n") + 1));
+    await writeFile(file, '{"text": 3}\n');
+    expect((await embed("--file", file)).err).toMatch(/line 1 has no text, wanted a string or/);
+    expect((await embed()).err).toBe(
+      "pith: Cannot embed: wanted texts, with --text <text> or --file <file>, one of both\n",
+    );
+    expect((await pith("embed", folder, "--text", "x")).err).toMatch(/llama is a decoder, wanted an encoder/);
+    expect((await pith("run", bert, "x")).err).toMatch(/bert is an encoder, wanted a decoder; embed makes/);
+    await rm(bert, { recursive: true });
   });
 });
