@@ -1,0 +1,184 @@
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Tokenizer } from "../../tokenizer/index.ts";
+import { constraintGrammar, Grammars, type JsonSchema } from "./index.ts";
+
+/** Bytes, and some tokens that lie across the borders of JSON. */
+const TOKENS = [
+  '":',
+  '","',
+  '"}',
+  '{"',
+  "},",
+  "[]",
+  "[{",
+  "true",
+  "false",
+  "null",
+  "00",
+  "12",
+  ": ",
+  ", ",
+  'a"',
+  "ab",
+  "é",
+  "日本",
+  "\u{1f600}",
+  "\\n",
+  '\\"',
+  "\\\\",
+];
+const encoder = new TextEncoder();
+const SIZE = 256 + TOKENS.length + 2;
+const EOS = SIZE - 1;
+const bytesOf = (id: number) => (id < 256 ? Uint8Array.of(id) : encoder.encode(TOKENS[id - 256] ?? "<|x|>"));
+const tokenizer = {
+  vocabSize: SIZE,
+  isSpecial: (id: number) => id >= SIZE - 2,
+  tokenBytes: bytesOf,
+} as unknown as Tokenizer;
+const grammars = new Grammars(tokenizer, SIZE + 3, new Set([EOS]));
+afterAll(() => grammars.close());
+
+/** A text drawn at random from what the masks allow; brackets and quotes that close, and the end, are likelier. */
+async function draw(grammar: string, random: () => number, most = 400): Promise<string> {
+  const masker = await grammars.open(grammar);
+  const bytes: number[] = [];
+  try {
+    let mask = await masker.next([]);
+    for (let n = 0; n < most; n++) {
+      const allowed: number[] = [];
+      for (let id = 0; id < SIZE + 3; id++) if ((mask[id >>> 5]! >>> (id & 31)) & 1) allowed.push(id);
+      if (allowed.length === 0)
+        throw new Error(`dead end after ${new TextDecoder().decode(Uint8Array.from(bytes))}`);
+      expect(allowed.every((id) => id < SIZE && id !== EOS - 1)).toBe(true);
+      const closing = allowed.filter(
+        (id) => id === EOS || (id < 256 && '"}]'.includes(String.fromCharCode(id))),
+      );
+      const from = closing.length > 0 && random() < 0.15 + n / 200 ? closing : allowed;
+      const id = from[Math.floor(random() * from.length)]!;
+      if (id === EOS) return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(bytes));
+      bytes.push(...bytesOf(id));
+      mask = await masker.next([id]);
+    }
+    throw new Error(`no end: ${new TextDecoder().decode(Uint8Array.from(bytes.slice(0, 200)))}`);
+  } finally {
+    masker.close();
+  }
+}
+
+function randomOf(seed: number): () => number {
+  let x = seed * 2654435761 + 1;
+  return () => {
+    x = (Math.imul(x, 1664525) + 1013904223) | 0;
+    return (x >>> 8) / 2 ** 24;
+  };
+}
+
+const SCHEMAS: Record<string, JsonSchema> = {
+  object: {
+    type: "object",
+    properties: {
+      name: { type: "string" },
+      age: { type: "integer", minimum: 0, maximum: 130 },
+      tags: { type: "array", items: { enum: ["a", "b\n", 3, null] }, maxItems: 3 },
+    },
+    required: ["name", "age"],
+  },
+  optional: {
+    type: "object",
+    properties: { a: { type: "null" }, b: { type: "boolean" }, c: { const: 1 } },
+    required: ["b"],
+    additionalProperties: false,
+  },
+  extra: {
+    type: "object",
+    properties: { a: { type: "null" }, ab: { const: 2 }, 'q"': { const: 3 } },
+    additionalProperties: { type: "boolean" },
+  },
+  map: { type: "object", additionalProperties: { type: "integer" }, minProperties: 1, maxProperties: 3 },
+  bounded: { type: "string", minLength: 2, maxLength: 5 },
+  minimal: { type: "string", minLength: 3 },
+  number: { type: "number", exclusiveMinimum: 0, maximum: 2.5 },
+  negative: { type: "number", minimum: -12.25, exclusiveMaximum: 7 },
+  integer: { type: "integer", minimum: -12, maximum: 1234 },
+  open: { type: "integer", exclusiveMinimum: 41 },
+  any: true,
+  anyNumber: { type: "number" },
+  list: {
+    type: "array",
+    items: { type: "array", items: { type: "boolean" }, minItems: 1, maxItems: 2 },
+    minItems: 2,
+    maxItems: 4,
+  },
+  tuple: {
+    type: "array",
+    prefixItems: [{ type: "string", maxLength: 3 }, { type: "boolean" }],
+    items: { type: "null" },
+    minItems: 1,
+    maxItems: 4,
+  },
+  pair: { type: "array", prefixItems: [{ const: 1 }, { const: 2 }], items: false, minItems: 2 },
+  tree: {
+    $ref: "#/$defs/node",
+    $defs: {
+      node: {
+        type: "object",
+        properties: {
+          v: { type: "integer", maximum: 9 },
+          next: { anyOf: [{ $ref: "#/$defs/node" }, { type: "null" }] },
+        },
+        required: ["v", "next"],
+        additionalProperties: false,
+      },
+    },
+  },
+  either: {
+    anyOf: [
+      { type: "string", pattern: "^[a-c]{2,4}$" },
+      { type: "integer", minimum: 100, maximum: 105 },
+      { enum: [null, { x: [1] }] },
+    ],
+  },
+  one: {
+    oneOf: [
+      {
+        type: "object",
+        properties: { kind: { const: "a" }, x: { type: "boolean" } },
+        required: ["kind", "x"],
+      },
+      { type: "object", properties: { kind: { const: "b" } }, required: ["kind"] },
+    ],
+  },
+  types: { type: ["string", "null", "integer"], maxLength: 2 },
+  pattern: { type: "string", pattern: '^(\\d{3}-)?\\w+[^a-z]"?\\\\$' },
+  dot: { type: "string", pattern: ".\\s[\\u00e9-\\u00eb\\u{1f600}]{1,3}" },
+  untyped: { properties: { a: { minimum: 3 } }, required: ["a", "b"] },
+};
+for (const format of ["date", "time", "date-time", "uuid", "ipv4", "email"])
+  SCHEMAS[format] = { type: "string", format };
+const FORMAT_CHECKS: Record<string, (text: string) => boolean> = {
+  date: (t) => new Date(`${t}T00:00:00Z`).toISOString().startsWith(t),
+  time: (t) => !Number.isNaN(Date.parse(`2000-01-01T${t}`)),
+  "date-time": (t) => !Number.isNaN(Date.parse(t)),
+  uuid: (t) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(t),
+  ipv4: (t) =>
+    t.split(".").length === 4 && t.split(".").every((n) => String(Number(n)) === n && Number(n) < 256),
+  email: (t) => /^[^@\s]+@[^@\s]+\.[^@\s]+$/.test(t),
+};
+const ajv = new Ajv2020({ strict: false, allErrors: true, formats: FORMAT_CHECKS, logger: false });
+
+describe("documents drawn from the masks", () => {
+  it.each(Object.entries(SCHEMAS))("satisfy the schema %s", async (_, schema) => {
+    const grammar = constraintGrammar({ schema })!;
+    const valid = ajv.compile(schema);
+    const random = randomOf(7);
+    const seen = new Set<string>();
+    for (let i = 0; i < 12; i++) {
+      const text = await draw(grammar, random);
+      seen.add(text);
+      expect(valid(JSON.parse(text)), `${text} ${JSON.stringify(valid.errors?.[0])}`).toBe(true);
+    }
+    expect(seen.size).toBeGreaterThan(_ === "pair" ? 0 : 1);
+  });
+});
