@@ -176,8 +176,13 @@ export class Engine {
     let results: SampleResult[];
     if (masked) {
       const running = executable.run(step.dims, step.inputs);
-      for (const sequence of step.sampled) if (sequence.mask) this.#setMask(sequence);
+      const masking: Promise<void>[] = [];
+      for (const sequence of step.sampled) {
+        const promised = sequence.mask && this.#setMask(sequence);
+        if (promised) masking.push(promised);
+      }
       await running;
+      if (masking.length > 0) await Promise.all(masking);
       results = executable.sample(rows);
     } else {
       results = await executable.run(step.dims, step.inputs, rows);
@@ -192,22 +197,27 @@ export class Engine {
     });
   }
 
-  /** Computed while the step runs. What goes wrong in it concerns its own sequence alone. */
-  #setMask(sequence: Sequence): void {
+  /** Computed while the step runs. What goes wrong in it concerns its own sequence alone, so the promise never fails. */
+  #setMask(sequence: Sequence): Promise<void> | undefined {
     const row = sequence.sample!;
     row.mask = undefined;
-    if (sequence.ended) return;
-    try {
-      const mask = sequence.mask!(sequence.maskState);
+    if (sequence.ended) return undefined;
+    const set = (mask: Uint32Array | undefined) => {
       const wanted = Math.ceil(this.vocab_size / 32);
       if (mask && (!(mask instanceof Uint32Array) || mask.length < wanted))
         throw new TypeError(
           `Cannot mask: the mask is ${mask instanceof Uint32Array ? `${mask.length} words` : typeof mask}, wanted a Uint32Array of ${wanted}`,
         );
       row.mask = mask;
+    };
+    try {
+      const mask = sequence.mask!(sequence.maskState);
+      if (mask instanceof Promise) return mask.then(set).catch((error) => this.end(sequence, "abort", error));
+      set(mask);
     } catch (error) {
       this.end(sequence, "abort", error);
     }
+    return undefined;
   }
 
   #deliver(sequence: Sequence, result: SampleResult): void {

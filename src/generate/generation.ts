@@ -17,6 +17,11 @@ export interface GenerationResult {
   /** Every token that was chosen, the end token included. */
   readonly ids: readonly number[];
   readonly logprobs?: readonly TokenLogprob[];
+  /**
+   * The document, when a schema was given and the answer is complete. Absent when it ended before (finishReason "length"
+   * or "abort", or a stop string): `text` then holds its beginning.
+   */
+  readonly parsed?: unknown;
   readonly stats: GenerationStats;
   /** Gives the same text again. */
   readonly seed: number | bigint;
@@ -37,6 +42,8 @@ export interface GenerationSource {
   promptTokens(): number;
   cachedTokens(): number;
   seed(): number | bigint;
+  /** The document of a complete answer under a schema. */
+  parsed(): unknown;
   cancel(): void;
 }
 
@@ -136,6 +143,7 @@ export class Generation implements Promise<GenerationResult>, AsyncIterableItera
     const promptTokens = this.#source.promptTokens();
     const cachedTokens = this.#source.cachedTokens();
     const firstTokenMs = firstTokenAt - startedAt;
+    const parsed = this.#source.parsed();
     const perSecond = (tokens: number, ms: number) => (tokens > 0 && ms > 0 ? (tokens * 1000) / ms : 0);
     return {
       text,
@@ -143,6 +151,7 @@ export class Generation implements Promise<GenerationResult>, AsyncIterableItera
       usage: { promptTokens, completionTokens: ids.length, cachedTokens },
       ids,
       ...(logprobs && { logprobs }),
+      ...(parsed !== undefined && { parsed }),
       stats: {
         firstTokenMs,
         totalMs: endedAt - startedAt,

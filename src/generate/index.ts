@@ -3,6 +3,7 @@
 export type { Adapter, AdapterChoice, AttachOptions } from "./adapters.ts";
 export { Engine, type Runner } from "./engine.ts";
 export { Generation, type GenerationResult, type GenerationStats } from "./generation.ts";
+export type { ConstraintOptions, JsonSchema } from "./grammar/index.ts";
 export { type LoadModelOptions, loadModel } from "./load.ts";
 export { type ChatOptions, type GenerateOptions, Model, type ModelParts } from "./model.ts";
 export type { SamplingOptions } from "./sampling.ts";

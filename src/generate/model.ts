@@ -8,11 +8,12 @@ import { type ChatMessage, ChatTemplate, encodeChat, type Tokenizer } from "../t
 import { type Adapter, type AdapterChoice, Adapters, type AttachOptions } from "./adapters.ts";
 import { Engine } from "./engine.ts";
 import { Generation } from "./generation.ts";
+import { type ConstraintOptions, constraintGrammar, Grammars, type TokenMasker } from "./grammar/index.ts";
 import { type SamplingOptions, sampleRow, seedOf } from "./sampling.ts";
 import { type Mask, Sequence } from "./sequence.ts";
 import { TextStream } from "./stream.ts";
 
-export interface GenerateOptions extends SamplingOptions {
+export interface GenerateOptions extends SamplingOptions, ConstraintOptions {
   /** Default: as many as the context has room for. */
   readonly maxTokens?: number;
   /** Text that ends the answer; it is not part of it. */
@@ -69,6 +70,7 @@ export class Model implements AsyncDisposable {
   readonly #engine: Engine;
   readonly #adapters: Adapters;
   #template: ChatTemplate | undefined;
+  #grammars: Grammars | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(parts: ModelParts) {
@@ -211,7 +213,10 @@ export class Model implements AsyncDisposable {
 
   /** Ends what is running with an error and frees all memory. More than once is no error. */
   close(): Promise<void> {
-    this.#closed ??= this.#engine.close().then(() => this.#parts.release());
+    this.#closed ??= this.#engine.close().then(() => {
+      this.#grammars?.close();
+      this.#parts.release();
+    });
     return this.#closed;
   }
 
@@ -234,6 +239,7 @@ export class Model implements AsyncDisposable {
       cachedTokens: () => Math.max(0, sequence?.cached ?? 0),
       seed: () => seed,
       cancel: () => sequence && engine.end(sequence),
+      parsed: () => (options.schema !== undefined ? this.#parse(stream) : undefined),
     });
     try {
       signal?.throwIfAborted();
@@ -242,33 +248,84 @@ export class Model implements AsyncDisposable {
       const sample = sampleRow(options, this.generationConfig, this.config.vocab_size);
       seed = seedOf(sample);
       stream.stopAt(typeof options.stop === "string" ? [options.stop] : (options.stop ?? []));
+      const grammar = constraintGrammar(options);
+      if (grammar !== undefined && mask)
+        throw new TypeError("Cannot generate with a mask beside schema, regex or grammar: wanted one of them");
+      const follower = grammar === undefined ? undefined : new Follower();
+      const own = follower ? follower.mask : mask;
       const prompt = encode();
       const adapters = this.#adapters.use(options.adapter);
-      stream.onEnd = () => adapters?.release();
+      let unfollow: (() => void) | undefined;
+      stream.onEnd = () => {
+        unfollow?.();
+        follower?.close();
+        adapters?.release();
+      };
       sequence = new Sequence(prompt, {
         sink: stream,
         ...(adapters && { adapter: adapters.use }),
         sample,
         eos: this.eosIds,
         ...(maxTokens !== undefined && { maxTokens: Math.floor(maxTokens) }),
-        ...(mask && { mask }),
+        ...(own && { mask: own }),
       });
       if (continues) stream.continueFrom(sequence.tokens.subarray(0, sequence.length));
-      engine.add(sequence);
-      if (signal) this.#follow(signal, sequence, stream);
+      if (follower) this.#addWhenReady(sequence, grammar!, follower);
+      else engine.add(sequence);
+      if (signal) unfollow = this.#follow(signal, sequence);
     } catch (error) {
       stream.end("abort", error);
     }
     return generation;
   }
 
-  #follow(signal: AbortSignal, sequence: Sequence, stream: TextStream): void {
+  /** Compiling a grammar takes its time: until then the sequence takes part in no step. */
+  #addWhenReady(sequence: Sequence, grammar: string, follower: Follower): void {
+    if (this.eosIds.size === 0)
+      throw new TypeError(
+        `Cannot constrain ${JSON.stringify(this.name)}: it has no end token, wanted one to end the answer with`,
+      );
+    this.#grammars ??= new Grammars(this.tokenizer, this.config.vocab_size, this.eosIds);
+    this.#grammars.open(grammar).then(
+      (masker) => {
+        follower.masker = masker;
+        if (sequence.ended) return follower.close();
+        try {
+          this.#engine.add(sequence);
+        } catch (error) {
+          this.#engine.end(sequence, "abort", error);
+        }
+      },
+      (error) => this.#engine.end(sequence, "abort", error),
+    );
+  }
+
+  /** The document of a constrained answer that has reached its end. */
+  #parse({ ids, text }: TextStream): unknown {
+    return this.eosIds.has(ids.at(-1) ?? -1) ? JSON.parse(text) : undefined;
+  }
+
+  /** Returns what undoes it. */
+  #follow(signal: AbortSignal, sequence: Sequence): () => void {
     const onAbort = () => this.#engine.end(sequence, "abort", signal.reason);
-    const { onEnd } = stream;
     signal.addEventListener("abort", onAbort, { once: true });
-    stream.onEnd = () => {
-      signal.removeEventListener("abort", onAbort);
-      onEnd?.();
-    };
+    return () => signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** The mask of one sequence that a grammar makes. */
+class Follower {
+  masker: TokenMasker | undefined;
+  /** Generated tokens that the masker has. */
+  #told = 0;
+
+  readonly mask: Mask = ({ ids }) => {
+    const fresh = [...ids.subarray(this.#told)];
+    this.#told = ids.length;
+    return this.masker!.next(fresh);
+  };
+
+  close(): void {
+    this.masker?.close();
   }
 }

@@ -14,8 +14,11 @@ export interface MaskState {
   readonly ids: Int32Array;
 }
 
-/** Which tokens may come next: bit id % 32 of word id / 32 set = allowed. Undefined: all. */
-export type Mask = (state: MaskState) => Uint32Array | undefined;
+/**
+ * Which tokens may come next: bit id % 32 of word id / 32 set = allowed. Undefined: all. Asked while the step runs; what
+ * is promised is waited for.
+ */
+export type Mask = (state: MaskState) => Uint32Array | undefined | Promise<Uint32Array | undefined>;
 
 /** Who receives what a sequence gives. Called between steps; must not throw. */
 export interface Sink {
