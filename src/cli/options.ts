@@ -1,6 +1,8 @@
 // Options that several verbs share, and how their values are read.
 
+import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { JsonSchema } from "../generate/grammar/index.ts";
 import type { LoadModelOptions } from "../generate/load.ts";
 import type { GenerateOptions } from "../generate/model.ts";
 
@@ -21,6 +23,7 @@ export interface TextOptions extends ModelOptions {
   stop?: string[];
   system?: string;
   raw?: boolean;
+  schema?: JsonSchema;
 }
 
 export function addModelOptions(
@@ -61,6 +64,7 @@ export function addGenerateOptions(command: Command): Command {
     )
     .option("--seed <n>", "the same seed gives the same text (default: random)", seed)
     .option("--stop <text>", "end the answer before this text; may be given more than once", collect)
+    .option("--schema <file>", "the answer is one JSON document that satisfies this JSON Schema", schemaFile)
     .option("--system <text>", "the system's message of a chat")
     .option("--raw", "no chat template; names of control tokens in the prompt are tokens");
 }
@@ -91,6 +95,20 @@ function seed(text: string): number | bigint {
   return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
 }
 
+function schemaFile(path: string): JsonSchema {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new InvalidArgumentError(`Cannot read it: ${(error as Error).message}.`);
+  }
+  try {
+    return JSON.parse(text) as JsonSchema;
+  } catch (error) {
+    throw new InvalidArgumentError(`It is no JSON: ${(error as Error).message}.`);
+  }
+}
+
 /** Values of an option that may be given more than once. */
 export function collect(value: string, before: string[] = []): string[] {
   return [...before, value];
@@ -103,8 +121,8 @@ export function loadOptions({ threads, backend, ctx, kv }: ModelOptions): LoadMo
 
 /** What of the options `generate` and `chat` take. */
 export function generateOptions(options: TextOptions): GenerateOptions {
-  const { maxTokens, temperature, topK, topP, minP, seed, stop } = options;
-  return defined({ maxTokens, temperature, topK, topP, minP, seed, stop });
+  const { maxTokens, temperature, topK, topP, minP, seed, stop, schema } = options;
+  return defined({ maxTokens, temperature, topK, topP, minP, seed, stop, schema });
 }
 
 /** The properties that are set. */

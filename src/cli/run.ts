@@ -25,6 +25,14 @@ export async function run(nameOrPath: string, words: readonly string[], options:
     note(figures(result));
   }
   if (result.finishReason === "abort") process.exitCode = 130;
+  else if (options.schema !== undefined && !("parsed" in result)) {
+    const why =
+      result.finishReason === "length"
+        ? "--max-tokens, or the context, was too small"
+        : "a stop string ended it";
+    note(`Cannot give the whole document: ${why}`);
+    process.exitCode = 1;
+  }
 }
 
 /** Apart from `run`, as TypeScript 6 leaves the ".ts" in an import beside `await using`. */
@@ -82,6 +90,7 @@ function report(model: Model, result: GenerationResult): object {
   return {
     model: model.name,
     text: result.text,
+    ...("parsed" in result && { parsed: result.parsed }),
     finish_reason: result.finishReason,
     prompt_tokens: usage.promptTokens,
     cached_tokens: usage.cachedTokens,

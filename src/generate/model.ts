@@ -250,7 +250,9 @@ export class Model implements AsyncDisposable {
       stream.stopAt(typeof options.stop === "string" ? [options.stop] : (options.stop ?? []));
       const grammar = constraintGrammar(options);
       if (grammar !== undefined && mask)
-        throw new TypeError("Cannot generate with a mask beside schema, regex or grammar: wanted one of them");
+        throw new TypeError(
+          "Cannot generate with a mask beside schema, regex or grammar: wanted one of them",
+        );
       const follower = grammar === undefined ? undefined : new Follower();
       const own = follower ? follower.mask : mask;
       const prompt = encode();

@@ -1,10 +1,9 @@
 // Structured output from a real model: every document satisfies its schema, whatever the sampling.
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { tinyChatModel } from "../../test/helpers/tiny-chat-model.ts";
 import type { JsonSchema } from "./grammar/index.ts";
 import { loadModel } from "./load.ts";
-import type { GenerateOptions, Model } from "./model.ts";
+import type { Model } from "./model.ts";
 
 const person: JsonSchema = {
   type: "object",
@@ -14,7 +13,16 @@ const person: JsonSchema = {
     kind: { enum: ["cat", "dog", null] },
     likes: { type: "array", items: { type: "string", maxLength: 8 }, minItems: 1, maxItems: 3 },
     score: { type: "number", minimum: -1, maximum: 1 },
-    home: { anyOf: [{ type: "null" }, { type: "object", properties: { street: { type: "string", pattern: "^[A-Z][a-z]{2,6}$" } }, required: ["street"] }] },
+    home: {
+      anyOf: [
+        { type: "null" },
+        {
+          type: "object",
+          properties: { street: { type: "string", pattern: "^[A-Z][a-z]{2,6}$" } },
+          required: ["street"],
+        },
+      ],
+    },
   },
   required: ["name", "age", "likes", "home"],
 };
@@ -29,7 +37,14 @@ describe("answers under a constraint", () => {
   it("satisfy the schema at any temperature, many at once", async () => {
     const valid = new Ajv2020({ strict: false }).compile(person);
     const ask = (seed: number) =>
-      model.generate("Once upon a time", { schema: person, seed, temperature: 1 + (seed % 5) / 4, topK: 0, topP: 1, minP: 0 });
+      model.generate("Once upon a time", {
+        schema: person,
+        seed,
+        temperature: 1 + (seed % 5) / 4,
+        topK: 0,
+        topP: 1,
+        minP: 0,
+      });
     const results = await Promise.all(Array.from({ length: 40 }, (_, seed) => ask(seed)));
     for (const { text, parsed, finishReason } of results) {
       expect(finishReason, text).toBe("stop");
