@@ -119,7 +119,7 @@ PITH_INLINE void wide_panel(float* y, const uint8_t* w, int64_t step, const uint
 
 // --- q8_0 ----------------------------------------------------------------------------------------------------------
 
-static void q8_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
+__attribute__((noinline)) static void q8_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
   wide_panel<false>(y, w, Q8_BYTES, x, blocks, n, [](v128_t* u, const uint8_t* p, int half) PITH_LAMBDA {
     for (int g = 0; g < 4; g++) {
       v128_t v = vector(p + (half * 4 + g) * 64);
@@ -152,7 +152,7 @@ PITH_INLINE void nibbles(v128_t* u, const uint8_t* p) {
     u[4 + g] = wasm_v128_and(wasm_u16x8_shr(v, 4), low);
   }
 }
-static void q4_one(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks) {
+__attribute__((noinline)) static void q4_one(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks) {
   v128_t acc[4] = {};
 #pragma clang loop unroll(disable)
   for (int64_t b = 0; b < blocks; b++, w += Q4_BYTES, x += X_BYTES) {
@@ -166,7 +166,7 @@ static void q4_one(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks)
   }
   for (int r = 0; r < 4; r++) wasm_v128_store(y + r * 4, acc[r]);
 }
-static void q4_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
+__attribute__((noinline)) static void q4_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
   for (int i = 0; i < n * 16; i += 4) wasm_v128_store(y + i, wasm_f32x4_const_splat(0));
   for (int64_t b = 0; b < blocks; b++, w += Q4_BYTES, x += n * X_BYTES) {
     v128_t scale[4];
@@ -187,7 +187,7 @@ static void q4_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t bloc
 
 #else
 
-static void q4_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
+__attribute__((noinline)) static void q4_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
   wide_panel<true>(y, w, Q4_BYTES, x, blocks, n, [](v128_t* u, const uint8_t* p, int half) PITH_LAMBDA {
     const v128_t low = wasm_i8x16_const_splat(15);
     for (int g = 0; g < 4; g++) {

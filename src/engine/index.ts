@@ -1,5 +1,9 @@
-/** The tensor engine: symbolic tensors, the op table, programs, gradients, backends. Knows no model and no file. */
+/**
+ * The tensor engine: symbolic tensors, the op table, programs, gradients, the WebAssembly backend. Knows no model and no
+ * file. Runs in Node and in browsers.
+ */
 export * from "./backend.ts";
+export { WasmBackend, type WasmOptions } from "./backends/wasm.ts";
 export { fuse } from "./fuse.ts";
 export { gradients } from "./gradients.ts";
 export * as nn from "./nn.ts";

@@ -298,8 +298,10 @@ function unshared(bytes: Uint8Array): Uint8Array {
       continue;
     }
     number(); // of imports: one
-    at += number(); // "env"
-    at += number(); // "memory"
+    for (const _ of ["env", "memory"]) {
+      const length = number();
+      at += length;
+    }
     if (bytes[at] !== 2 || (bytes[at + 1] !== 3 && bytes[at + 1] !== 1)) break; // a memory with a maximum
     const copy = bytes.slice();
     copy[at + 1] = 1;

@@ -172,3 +172,33 @@ export function nmse(a: Float64Array, b: Float64Array): number {
   }
   return power > 0 ? error / power : error;
 }
+
+/** Lengths of a step that every case runs with. */
+const LENGTHS = [0, 1, 3, 8, 17];
+
+/** Ops on R rows take their ids from R: they run with T = R. */
+export const dims = (T: number): Dims => ({ T, S: T > 0 ? 2 : 0, R: T });
+
+/** f32 arithmetic; int8 activations round at the same places as the reference, but a tie may fall to either side. */
+function limit(test: Case): number {
+  if (test.nmse) return test.nmse;
+  return "int8" in test.attrs && test.attrs.int8 ? 1e-6 : 1e-10;
+}
+
+/** Where a backend is further from the reference than a case allows, at any weight type and length: none, if all is well. */
+export async function failures(backend: Backend, reference: Backend, test: Case): Promise<string[]> {
+  const found: string[] = [];
+  for (const type of weightTypes(test))
+    for (const T of LENGTHS) {
+      const outcome = await runCase(backend, test, type, dims(T), dims(20));
+      const wanted = await runCase(reference, test, type, dims(T));
+      for (const [name, values] of wanted.values) {
+        const error = nmse(outcome.values.get(name)!, values);
+        if (!(error <= limit(test)))
+          found.push(
+            `${test.op} ${test.label}, weights ${type}, T = ${T}, ${name}: normalised squared error ${error}, wanted at most ${limit(test)}`,
+          );
+      }
+    }
+  return found;
+}
