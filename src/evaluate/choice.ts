@@ -1,5 +1,6 @@
 // Choices by likelihood: log p(choice | question) of every choice of every line.
 
+import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Model } from "../generate/model.ts";
 import { Scorer } from "./scorer.ts";
 import type { Scored } from "./steps.ts";
@@ -14,7 +15,7 @@ export async function* chooseAll(
   model: Model,
   lines: readonly TaskLine[],
   name: string,
-  signal?: AbortSignal,
+  { signal, adapter }: { signal?: AbortSignal; adapter?: AdapterChoice } = {},
 ): AsyncGenerator<number[], void, undefined> {
   const scored: Scored[] = [];
   for (const line of lines) {
@@ -32,7 +33,11 @@ export async function* chooseAll(
     scored.push(...sequences);
   }
   if (scored.length === 0) return;
-  using scorer = new Scorer(model, Math.max(...scored.map(({ ids }) => ids.length)));
+  using scorer = new Scorer(
+    model,
+    scored.reduce((most, { ids }) => Math.max(most, ids.length), 0),
+    adapter,
+  );
   const sums = new Float64Array(scored.length);
   const ended = new Uint8Array(scored.length);
   let [line, at] = [0, 0];

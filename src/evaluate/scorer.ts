@@ -2,6 +2,7 @@
 // unless somebody asks for them. Ids only, no text.
 
 import { type Dims, PAGE } from "../engine/backend.ts";
+import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Model } from "../generate/model.ts";
 import type { Scoring } from "../models/runtime.ts";
 import { type Scored, type ScoreStep, scoreSteps } from "./steps.ts";
@@ -31,7 +32,7 @@ export class Scorer implements Disposable {
   readonly #losses: Float32Array;
 
   /** @throws {RangeError} when the context has no room for `longest` */
-  constructor(model: Model, longest: number) {
+  constructor(model: Model, longest: number, adapter?: AdapterChoice) {
     if (longest > model.ctx)
       throw new RangeError(
         `Cannot score sequences of ${longest} tokens with ${JSON.stringify(model.name)}: its context is ${model.ctx}`,
@@ -40,7 +41,7 @@ export class Scorer implements Disposable {
     this.vocab_size = model.config.vocab_size;
     const { maxima, pages } = scoringSizes(this.vocab_size, longest);
     this.maxima = maxima;
-    this.#scoring = model.scoring(maxima, pages);
+    this.#scoring = model.scoring(maxima, pages, adapter);
     this.#losses = new Float32Array(maxima.R);
   }
 

@@ -314,7 +314,7 @@ describe("json", () => {
         for (const v of values) expect(matchesSchema(v, s as Json)).toBe(check(v));
         expect([...uncheckedKeywords(s as Json)]).toEqual([]);
       }),
-      { numRuns: 200 },
+      { numRuns: 80 },
     );
   });
 });

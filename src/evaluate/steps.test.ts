@@ -68,7 +68,7 @@ it("computes every token but the last once, in order, and gives every target its
         });
       },
     ),
-    { numRuns: 200 },
+    { numRuns: 60 },
   );
 });
 
@@ -104,7 +104,9 @@ it("scores every token of a text once with a stride, and the first of a window n
 });
 
 it("knows e^x", () => {
+  let worst = 0;
   for (let x = 0; x > -700; x -= 0.0371)
-    expect(Math.abs(expOfNegative(x) / Math.exp(x) - 1)).toBeLessThan(1e-13);
+    worst = Math.max(worst, Math.abs(expOfNegative(x) / Math.exp(x) - 1));
+  expect(worst).toBeLessThan(1e-13);
   expect([expOfNegative(0), expOfNegative(-800), expOfNegative(-Infinity)]).toEqual([1, 0, 0]);
 });

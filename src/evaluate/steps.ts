@@ -68,7 +68,7 @@ export function* scoreSteps(
       // The last token is a target only: nothing after it is asked for.
       const count = Math.min(ids.length - 1 - past, maxima.T - T, plain + maxima.R - R);
       if (count === 0) continue;
-      arrays.segments.set([T, count, past, -1], S * 4);
+      arrays.segments.set([T, count, past, 0], S * 4); // slot 0 of adapters: see `Runtime.scoring`
       for (let p = 0; p < own && p < width; p++) arrays.pages[S * width + p] = slot * own + p;
       for (let p = past; p < past + count; p++, T++) {
         arrays.tokens[T] = ids[p]!;

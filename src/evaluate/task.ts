@@ -1,5 +1,6 @@
 // A model at a task: every line answered, greedily and many at once, or its choices scored; then graded.
 
+import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Generation } from "../generate/generation.ts";
 import type { Model } from "../generate/model.ts";
 import { chooseAll } from "./choice.ts";
@@ -8,6 +9,8 @@ import { type Metric, rightChoice, type Task, type TaskLine } from "./task-file.
 
 export interface TaskOptions {
   readonly task: Task;
+  /** Attached adapters to answer with. */
+  readonly adapter?: AdapterChoice;
   /** At most so many lines, from the beginning. */
   readonly limit?: number;
   /** Most tokens of an answer. Default: 16 more than twice the longest right answer of the task; 256 where none is given. */
@@ -65,13 +68,13 @@ export async function evaluateTask(model: Model, options: TaskOptions): Promise<
 }
 
 async function answer(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
-  const { task, signal, onProgress, onAnswer, seed = 1 } = options;
+  const { task, signal, onProgress, onAnswer, seed = 1, adapter } = options;
   const grader = graderFor(task, seed);
   const maxTokens = options.maxTokens ?? answerRoom(model, lines);
   const settings = (line: TaskLine) => {
     const oneLine = line.prompt !== undefined && (task.metric === "exact" || task.metric === "label");
     const stop = options.stop ?? (oneLine && !String(line.completion).trim().includes("\n") ? "\n" : []);
-    return { temperature: 0, maxTokens, stop };
+    return { temperature: 0, maxTokens, stop, ...(adapter && { adapter }) };
   };
   const start = (line: TaskLine) =>
     line.messages
@@ -136,7 +139,7 @@ function answerRoom(model: Model, lines: readonly TaskLine[]): number {
 }
 
 async function choose(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
-  const { task, signal, onProgress, onAnswer } = options;
+  const { task, onProgress, onAnswer } = options;
   let [done, bySum, byLength] = [0, 0, 0];
   const result = (): TaskResult => ({
     metric: "choice",
@@ -145,7 +148,7 @@ async function choose(model: Model, lines: readonly TaskLine[], options: TaskOpt
     scores: { accuracy_sum: share(bySum, done), accuracy_per_character: share(byLength, done) },
     bits_per_weight: model.bitsPerWeight,
   });
-  for await (const sums of chooseAll(model, lines, task.name, signal)) {
+  for await (const sums of chooseAll(model, lines, task.name, options)) {
     const line = lines[done++]!;
     const choices = line.choices!;
     const best = largest(sums);

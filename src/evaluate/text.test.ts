@@ -1,9 +1,11 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { backends } from "../../test/helpers/backends.ts";
 import { type PlainWeights, plainForward } from "../../test/helpers/plain-forward.ts";
+import { GOLDEN, TINY_BASES, type TinyType, writeTinyAdapter } from "../../test/helpers/tiny-adapters.ts";
 import { loadOn, tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
-import { TINY, tinyWeights } from "../../test/helpers/tiny-models.ts";
+import { TINY, tinyWeights, writeTinyModel } from "../../test/helpers/tiny-models.ts";
 import { writeSafetensors } from "../formats/index.ts";
 import type { Model } from "../generate/model.ts";
 import { openModel } from "../models/index.ts";
@@ -150,6 +152,41 @@ describe("beside a base", () => {
     await second.close();
     await rm(swapped, { recursive: true });
   });
+});
+
+it("evaluates with an adapter, beside the same model without", async () => {
+  const type = Object.keys(GOLDEN)[0] as TinyType;
+  const name = Object.keys(GOLDEN[type].adapters)[0]!;
+  const dir = await tinyFolder();
+  await writeTinyModel(dir, TINY_BASES[type]);
+  const path = await writeTinyAdapter(join(dir, name), type, name);
+  const some = [
+    ...new Set([backends[0]!, ...backends.filter(([name]) => name.startsWith("wasm")), backends.at(-1)!]),
+  ];
+  for (const [backend, make] of some) {
+    await using adapted = await loadOn(dir, { kv: "f32", ctx: 64 }, await make());
+    const adapter = await adapted.adapter(path);
+    const size = { text: TEXT, ctx: 24 };
+    const plain = await evaluate(adapted, size);
+    const result = await evaluate(adapted, { ...size, adapter, base: adapted });
+    // Directly, from the logits that generation gives with the adapter.
+    const { vocab_size } = adapted.config;
+    const cut = windows(adapted.tokenizer.encode(TEXT), size);
+    const losses: number[] = [];
+    for (let i = 0; i < cut.count; i++) {
+      const { ids, from } = cut.sequence(i);
+      const logits = await adapted.logits(ids, { adapter });
+      for (let t = from; t < ids.length; t++) {
+        const row = logits.subarray((t - 1) * vocab_size, t * vocab_size);
+        losses.push(Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)) - row[ids[t]!]!);
+      }
+    }
+    expect(result.nll, backend).toBeCloseTo(meanAndError(losses).mean, 4);
+    expect(result.base_perplexity! / plain.perplexity, backend).toBeCloseTo(1, 6);
+    expect(result.kl_mean, backend).toBeGreaterThan(1e-4);
+    await adapter.detach(); // nothing holds it any more
+  }
+  await rm(dir, { recursive: true });
 });
 
 describe("what is refused, and interruption", () => {

@@ -1,5 +1,6 @@
 // Perplexity of a text, and how far a model is from another on it.
 
+import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Model } from "../generate/model.ts";
 import { divergence } from "./divergence.ts";
 import { Scorer } from "./scorer.ts";
@@ -10,7 +11,9 @@ export interface TextOptions {
   readonly text: string;
   /** What errors call the text. */
   readonly name?: string;
-  /** A model to compare with, of the same vocabulary. */
+  /** Attached adapters that the model is evaluated with; the base is never. */
+  readonly adapter?: AdapterChoice;
+  /** A model to compare with, of the same vocabulary; it may be the same one, to see what an adapter changes. */
   readonly base?: Model;
   /** Tokens of a window. Default 512, or the model's context where that is less. */
   readonly ctx?: number;
@@ -88,7 +91,7 @@ export async function evaluateText(model: Model, options: TextOptions): Promise<
   });
   const total = Math.min(limit ?? Infinity, cut.count);
   const tally = new Tally(model, base, cut, total);
-  const scorer = new Scorer(model, ctx);
+  const scorer = new Scorer(model, ctx, options.adapter);
   let other: Scorer | undefined;
   try {
     if (base) other = new Scorer(base, ctx);

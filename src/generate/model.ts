@@ -207,8 +207,19 @@ export class Model implements AsyncDisposable {
   }
 
   /** A program that scores on this model's weights, with a cache of its own: what evaluation runs. The caller frees it. */
-  scoring(maxima: Dims, pages: number): Scoring {
-    return this.#parts.runner.scoring(maxima, pages);
+  scoring(maxima: Dims, pages: number, adapter?: AdapterChoice): Scoring {
+    const adapters = this.#adapters.use(adapter);
+    try {
+      const scoring = this.#parts.runner.scoring(maxima, pages, adapters?.use.changes());
+      const free = () => {
+        scoring.free();
+        adapters?.release();
+      };
+      return { ...scoring, free };
+    } catch (error) {
+      adapters?.release();
+      throw error;
+    }
   }
 
   /** Ends what is running with an error and frees all memory. More than once is no error. */

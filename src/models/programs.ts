@@ -71,8 +71,9 @@ export function recordGeneration(definition: Definition, config: Config, ctx: nu
  */
 export function recordScoring(definition: Definition, config: Config, ctx: number): Program {
   return record((g) => {
-    const m = plainModule(g, definition, config);
-    const logits = forward(definition, m, declareBatch(g, config, ctx, true));
+    const batch = declareBatch(g, config, ctx, true);
+    const m = plainModule(g, definition, config, { table: g.state(ADAPTERS, [0]), ...batch });
+    const logits = forward(definition, m, batch);
     return { logits, loss: cross_entropy(logits, g.input("targets", "i32", ["R"])) };
   });
 }

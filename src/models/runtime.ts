@@ -51,8 +51,11 @@ export interface Runtime {
   readonly bytes: { readonly weights: number; readonly kv: number };
   /** Slots of changes that sequences may run with, as many as a step has sequences. */
   readonly adapters: AdapterTable;
-  /** A program that scores, over the same weights, with a KV pool of its own of `pages` pages. Made at each call. */
-  scoring(maxima: Dims, pages: number): Scoring;
+  /**
+   * A program that scores, over the same weights, with a KV pool of its own of `pages` pages and a table of one adapter,
+   * slot 0, which holds `changes` or nothing. Made at each call.
+   */
+  scoring(maxima: Dims, pages: number, changes?: ReadonlyMap<number, LinearChange>): Scoring;
   /** Frees what was loaded; the backend stays. More than once is no error. */
   close(): void;
 }
@@ -134,13 +137,11 @@ export async function createRuntime(
       return executable;
     };
     const targets = linearTargets(definition, config);
-    const table = backend.adapters(
-      maxima.S,
-      [...targets.values()].map(({ N, K, weight }) => {
-        const { type } = model.tensors.get(weight)!;
-        return { N, K, ...(isWeightType(type) && { type }) };
-      }),
-    );
+    const linears = [...targets.values()].map(({ N, K, weight }) => {
+      const { type } = model.tensors.get(weight)!;
+      return { N, K, ...(isWeightType(type) && { type }) };
+    });
+    const table = backend.adapters(maxima.S, linears);
     owned.push(table);
     executable = compile(recordGeneration(definition, config, ctx), maxima, kv);
     executable.bind(ADAPTERS, table);
@@ -161,17 +162,22 @@ export async function createRuntime(
         targets,
         set: (slot, changes) => backend.setAdapter(table, slot, changes),
       },
-      scoring(maxima, pages) {
+      scoring(maxima, pages, changes) {
         const kv = pool(pages);
+        const own: (Storage | Executable)[] = [kv];
+        const free = () => {
+          for (const thing of own.reverse()) thing.free();
+        };
         try {
+          const table = backend.adapters(1, linears);
+          own.push(table);
+          if (changes) backend.setAdapter(table, 0, changes);
           const executable = compile(recordScoring(definition, config, ctx), maxima, kv);
-          const free = () => {
-            executable.free();
-            kv.free();
-          };
+          own.push(executable);
+          executable.bind(ADAPTERS, table);
           return { executable, maxima, pages, pagesPerSequence, free };
         } catch (error) {
-          kv.free();
+          free();
           throw error;
         }
       },
