@@ -47,6 +47,10 @@ export interface Config {
   readonly residual_multiplier?: number;
   readonly attention_multiplier?: number;
   readonly logits_scaling?: number;
+  /** Gemma: q·k is divided by its root. Absent: head_dim. */
+  readonly query_pre_attn_scalar?: number;
+  /** Gemma: logits become c tanh(logits / c). */
+  readonly final_logit_softcapping?: number;
   readonly bos_token_id?: number;
   readonly eos_token_id: readonly number[];
   readonly pad_token_id?: number;

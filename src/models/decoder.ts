@@ -121,11 +121,11 @@ export function attend(
   return reshape(o, ["T", num_attention_heads * head_dim]);
 }
 
-/** down(silu(gate(h)) · up(h)): h [T, C] -> [T, C] */
-export function gatedMlp(m: Module, path: string, h: Tensor): Tensor {
+/** down(act(gate(h)) · up(h)), act silu by default: h [T, C] -> [T, C] */
+export function gatedMlp(m: Module, path: string, h: Tensor, gated: typeof swiglu = swiglu): Tensor {
   const gate = m.linear(`${path}.gate_proj`, h); // [T, F]
   const up = m.linear(`${path}.up_proj`, h); // [T, F]
-  return m.linear(`${path}.down_proj`, swiglu(gate, up));
+  return m.linear(`${path}.down_proj`, gated(gate, up));
 }
 
 /** Rows of the embedding: tokens -> [T, C] */

@@ -9,7 +9,7 @@ import { type Rope, ropeTable } from "./rope.ts";
 /** As in config.json's `layer_types`: all positions so far, or the last `sliding_window` of them. */
 export type LayerType = "full_attention" | "sliding_attention";
 
-const WINDOW = { min: 1, max: 2 ** 30 };
+export const WINDOW = { min: 1, max: 2 ** 30 };
 
 /**
  * `layer_types` and `sliding_window` of a config.json.

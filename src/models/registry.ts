@@ -2,6 +2,7 @@
 
 import { bert } from "./bert.ts";
 import type { Definition } from "./definition.ts";
+import { gemma3, gemma3_text } from "./gemma3_text.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
@@ -19,6 +20,8 @@ export const MODEL_TYPES: Readonly<Record<string, Definition>> = {
   phi3,
   smollm3,
   granite,
+  gemma3_text,
+  gemma3,
   gpt2,
   bert,
 };

@@ -148,7 +148,14 @@ export async function saveFolder(
     throw new TypeError(`Cannot write ${JSON.stringify(path)} as ${main}: a folder wants f32, f16 or bf16`);
   const dtype = DTYPES[main as keyof typeof DTYPES];
   const files = new Map<string, string | Uint8Array>([
-    ["config.json", json(configToJson(config, definition.architecture, dtype))],
+    // transformers takes no whole number for this one.
+    [
+      "config.json",
+      json(configToJson(config, definition.architecture, dtype)).replace(
+        /("final_logit_softcapping": \d+)(?=[,\n])/,
+        "$1.0",
+      ),
+    ],
     ["generation_config.json", json(generationToJson(generationConfig))],
   ]);
   if (model.tokenizer) {

@@ -68,6 +68,38 @@ export const TINY_TYPES: Readonly<Record<string, TinyType>> = {
   phi3: { config: phi3 },
   "phi3-short": { config: { ...phi3, sliding_window: 20 }, ctx: 64, tokens: 64 },
   smollm3: { config: { ...base, model_type: "smollm3", num_hidden_layers: 5, tie_word_embeddings: true } },
+  gemma3_text: {
+    config: {
+      ...base,
+      model_type: "gemma3_text",
+      num_hidden_layers: 7,
+      num_key_value_heads: 1,
+      tie_word_embeddings: true,
+      rope_theta: 1e6,
+      rope_scaling: { rope_type: "linear", factor: 8 },
+      rope_local_base_freq: 1e4,
+      sliding_window: 24,
+      query_pre_attn_scalar: 16,
+      final_logit_softcapping: 9.5,
+    },
+  },
+  "gemma3_text-layers": {
+    config: {
+      ...base,
+      model_type: "gemma3_text",
+      num_hidden_layers: 3,
+      tie_word_embeddings: false,
+      query_pre_attn_scalar: 24,
+      sliding_window: 40,
+      layer_types: ["full_attention", "sliding_attention", "sliding_attention"],
+      rope_theta: undefined,
+      rope_parameters: {
+        full_attention: { rope_type: "default", rope_theta: 5e5 },
+        sliding_attention: { rope_type: "linear", rope_theta: 2e4, factor: 2 },
+      },
+    },
+    noGguf: "query_pre_attn_scalar is not head_dim",
+  },
   gpt2: {
     config: {
       model_type: "gpt2",
