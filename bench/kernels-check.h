@@ -88,7 +88,7 @@ static void check_case(const Case& c, const char* what) {
   std::vector<std::vector<double>> scale(c.w.size());
   for (size_t j = 0; j < c.w.size(); j++) {
     const Weight& w = *c.w[j];
-    auto& xs = c.int8 && w.tensor.packed && isa::is_quantized(w.type) ? q : exact;
+    auto& xs = c.int8 && w.tensor.packed && is_quantized(w.type) ? q : exact;
     for (int64_t t = 0; t < c.T; t++)
       for (int64_t i = 0; i < w.rows; i++) {
         double s = 0, m = 0;
@@ -140,7 +140,7 @@ static void check_pack(Type type, int64_t rows, int64_t cols, int heads) {
   for (int64_t r = 0; r < rows; r++) {
     int64_t at = heads ? r / hd * hd + r % hd % 2 * (hd / 2) + r % hd / 2 : r;
     isa::packed_row(row.data(), type, packed.data(), cols, at);
-    isa::tile(panel.data(), type, packed.data() + at / 16 * isa::panel_bytes(type, cols), cols);
+    isa::tile(panel.data(), type, packed.data() + at / 16 * isa::panel_bytes(type, cols), 0, cols);
     for (int64_t k = 0; k < cols; k++) {
       expect(row[k] == float(w.value[r * cols + k]), "row", names[type], r, rows, cols, row[k]);
       expect(panel[k * 16 + at % 16] == row[k], "tile", names[type], r, rows, cols, k);

@@ -99,7 +99,7 @@ static uint32_t random_bits() {
 }
 static float uniform() { return float(random_bits() >> 8) / float(1 << 23) - 1; }
 
-static const char* names[] = {"f32", "f16", "bf16", "q8_0", "q4_0"};
+static const char* const* names = TYPE_NAMES;
 
 static double half_value(uint16_t h) {
   int e = h >> 10 & 31, m = h & 1023;

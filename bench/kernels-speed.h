@@ -45,10 +45,11 @@ struct Layers {
     data = pages(count * bytes + (1 << 20));
     std::vector<uint8_t> row(row_bytes(t, k) * 16);
     for (auto& b : row) b = uint8_t(random_bits());
-    for (int64_t i = 0; i < k && !isa::is_quantized(t); i++)
+    for (int64_t i = 0; i < k && !is_quantized(t); i++)
       for (int r = 0; r < 16; r++) row[r * row_bytes(t, k) + i * (t == F32 ? 4 : 2) + (t == F32 ? 3 : 1)] = 0x30;
-    for (int64_t b = 0; b < k / 32 && isa::is_quantized(t); b++)
-      for (int r = 0; r < 16; r++) row[r * row_bytes(t, k) + b * (t == Q8_0 ? 34 : 18) + 1] = 0x20;
+    // Scales that overflow nothing: no byte of a half's exponent above 2^-7.
+    for (auto& b : row)
+      if (is_quantized(t)) b &= 0x9f;
     for (int64_t r = 0; r < n * count; r += 16) pack_rows(data, t, n * count, k, r, 16, row.data(), 0);
   }
   ~Layers() { free(data); }
@@ -77,9 +78,10 @@ static const char* only = "";
 static void decode(int threads, int rounds) {
   printf("decode, %d thread%s: GB/s (median of %d) and share of the raw read of the same memory\n", threads, threads > 1 ? "s" : "", rounds);
   float *x = floats(8 * 8192), *y = floats(8 * 32768);
-  for (Type type : {Q4_0, Q8_0, F16, BF16, F32})
+  for (Type type : {Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, Q2_K, IQ4_NL, Q4_1, Q5_0, Q5_1, Q3_K, IQ4_XS, MXFP4, F16, BF16, F32})
     for (auto [N, K] : {std::pair<int64_t, int64_t>{2048, 2048}, {8192, 2048}, {2048, 8192}, {576, 576}}) {
-      if ((*only && strcmp(only, names[type])) || (!isa::is_quantized(type) && K != 2048)) continue;
+      if (K % block_columns(type)) continue;
+      if ((*only && strcmp(only, names[type])) || (!is_quantized(type) && K != 2048)) continue;
       Layers l(type, N, K, size_t(192) << 20);
       double bytes = double(l.count * l.bytes);
       std::vector<double> raw, t1, r1, t[9];
@@ -100,9 +102,10 @@ static void decode(int threads, int rounds) {
 static void prefill(int threads, int rounds, int64_t T) {
   printf("prefill of %ld tokens, %d thread%s: GOPS (best, median of %d)\n", long(T), threads, threads > 1 ? "s" : "", rounds);
   float *x = floats(T * 8192), *y = floats(T * 8192);
-  for (Type type : {Q4_0, Q8_0, F16, BF16, F32})
+  for (Type type : {Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, Q2_K, IQ4_NL, Q4_1, Q5_0, Q5_1, Q3_K, IQ4_XS, MXFP4, F16, BF16, F32})
     for (auto [N, K] : {std::pair<int64_t, int64_t>{2048, 2048}, {8192, 2048}, {2048, 8192}, {896, 4864}, {1536, 576}}) {
-      if ((*only && strcmp(only, names[type])) || (!isa::is_quantized(type) && N != 2048)) continue;
+      if (K % block_columns(type)) continue;
+      if ((*only && strcmp(only, names[type])) || (!is_quantized(type) && N != 2048)) continue;
       Layers l(type, N, K, size_t(4) << 20);
       std::vector<double> t;
       for (int i = 0; i < rounds; i++) t.push_back(time_layers(l, T, threads, true, x, y));

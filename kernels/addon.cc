@@ -45,9 +45,6 @@ napi_value strings(napi_env env, const char* const* list, int n) {
   return array;
 }
 
-// In the order of `Type`.
-const char* const TYPES[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "i32", "kv_f32", "kv_f16", "adapters"};
-
 // info(): { isas, features, types }
 napi_value js_info(napi_env env, napi_callback_info) {
   napi_value answer = nullptr;
@@ -59,7 +56,7 @@ napi_value js_info(napi_env env, napi_callback_info) {
   while (cpu_features()[features]) features++;
   set(env, answer, "isas", strings(env, names, n));
   set(env, answer, "features", strings(env, cpu_features(), features));
-  set(env, answer, "types", strings(env, TYPES, sizeof TYPES / sizeof *TYPES));
+  set(env, answer, "types", strings(env, TYPE_NAMES, TYPES));
   return answer;
 }
 

@@ -67,12 +67,6 @@ struct Args {
     return int64_t(x);
   }
 
-  bool boolean(size_t i) {
-    bool x = false;
-    if (good && napi_get_value_bool(env, v[i], &x) != napi_ok) bad(i, "true or false");
-    return x;
-  }
-
   int32_t int32(size_t i, int32_t low) { return int32_t(integer(i, low, INT32_MAX)); }
   int64_t size(size_t i) { return integer(i, 0, int64_t(1) << 53); }
 

@@ -117,7 +117,7 @@ static void transpose(float* dst, const float* src, int64_t stride, int64_t n, i
 static void pack_nt(float* dst, const Tensor& w, int64_t p, int64_t panels, int64_t k, int64_t kc) {
   for (int64_t i = 0; i < panels; i++, dst += kc * 16) {
     if (w.packed) {
-      tile(dst, w.type, w.data + (p + i) * panel_bytes(w.type, w.cols) + panel_bytes(w.type, k), kc);
+      tile(dst, w.type, w.data + (p + i) * panel_bytes(w.type, w.cols), k, kc);
     } else {
       int64_t row = (p + i) * 16, n = w.rows - row < 16 ? w.rows - row : 16;
       for (int64_t j = 0; j < kc; j += 16)
@@ -148,7 +148,7 @@ static void pack_nn_packed(float* dst, const Tensor& w, int64_t p, int64_t panel
     for (int64_t c = p * 16; c < end; c += BLOCK) {
       int64_t n = w.cols - c < BLOCK ? w.cols - c : BLOCK;
       n = end - c < n ? end - c : n;
-      tile(piece, w.type, panel + panel_bytes(w.type, c), n);
+      tile(piece, w.type, panel, c, n);
       for (int64_t i = n; i < BLOCK; i++) store(piece + i * 16, zero());
       for (int64_t h = 0; h < BLOCK && c + h < end; h += 16) {
         float* to = dst + ((c + h - p * 16) / 16 * kc + j) * 16;

@@ -1,27 +1,39 @@
 // Products of quantized panels with int8 activations: 16 rows x N tokens, one pass over the panel.
-// Included inside `namespace pith::<isa> {`. Knows bytes only: no tensors, no threads.
+// Included inside `namespace pith::<isa> {`. Knows bytes only: no tensors, no threads. What a type's panel holds is in
+// codes.h; here is what all types and instruction sets share.
 //
 // Activations lie in tiles of N tokens. A tile is, for each block of 32 columns: N x 32 int8 q, N x f32 d, N x int32
-// -8 · Σq (what takes the offset of unsigned weights out); 40 bytes a token and block.
+// -8 · Σq (what takes the offset of unsigned weights out, and multiplies minima), N x int32 the same of the first 16
+// columns; 44 bytes a token and block.
 //
-// Every kernel here, whatever N, does per row, token and block the same float operations, in ascending order of blocks:
-//   y = fma(float(Σ wq · xq), dw * dx, y)
-// The integer is exact in each of them, so a row's bits depend neither on N nor on where the tile starts.
+// Every instruction set, whatever N, does per row, token and block of 32 the same float operations, in ascending order
+// of blocks, with exact integers s = Σ (w - zero) · q and S = -8 · Σq; weights are a · w + m, dx the scale of the tokens:
+//   one scale                 y = fma(s, a · dx, y)
+//   and a minimum             y = fma(fma(s, a, S · (m / -8)), dx, y)
+//   two scales, of 16         y = fma(fma(s1, a1, s0 · a0), dx, y)
+//   and two minima            y = fma(fma(S1, m1 / -8, fma(S0, m0 / -8, fma(s1, a1, s0 · a0))), dx, y)
+// So a row's bits depend neither on N nor on where the tile starts.
 #pragma once
+#include "codes.h"
 #include "types.h"
 #include "vmath.h"
 
-constexpr int64_t X_BYTES = 40;
+constexpr int64_t X_BYTES = 44;
 
 // Tokens of the tile that starts when `left` of them are left: 16 at a time, then 8 if more than that, then the rest.
 PITH_INLINE int64_t tile_tokens(int64_t left) { return left >= 16 ? 16 : left > 8 ? 8 : left; }
+
+#define PITH_MEMBER inline __attribute__((always_inline))
 
 // What an instruction set states in a file of its own:
 //   largest(x)               the largest |x| of 32 floats. Magnitudes compare as integers, so a NaN is larger than all
 //                            others and is not lost
 //   round_block(q, x, inv)   the 32 products with `inv`, rounded to nearest even, as int8; gives their sum
-//   <type>_panel<N>(y, w, x, blocks, ahead)   y[i * 16 + r] = row r of the panel times token i of the tile;
-//                            ahead != 0: asks for the memory that lies so many bytes further on
+//   prefetch(p, bytes)
+//   UNROLL                   tokens of a tile whose products are written out one after the other
+//   Tokens<N>                take(block): 32 columns of a tile's tokens, as Dots wants them
+//   Dots<Format>             take(codes): eight groups of PIECE rows; add(s, tokens, i, from, to): s + their products
+//                            with token i, of groups from .. to; ZERO: what is to be taken from each weight
 #if defined(__AVX512VNNI__)
 #include "int8_avx512.h"
 #elif defined(__AVX2__)
@@ -48,28 +60,117 @@ static void round_row(uint8_t* tile, int64_t n, int64_t i, const float* x, int64
   for (; k < K; k += BLOCK, tile += n * X_BYTES) {
     float d = largest(x + k) / 127.0f;
     // A scale below the normal numbers has no finite inverse: that block becomes zeros.
-    int32_t s = round_block(tile + i * 32, x + k, d >= 0x1p-126f ? 1.0f / d : 0.0f) * -8;
+    int32_t whole = round_block(tile + i * 32, x + k, d >= 0x1p-126f ? 1.0f / d : 0.0f) * -8, first = 0;
+    for (int j = 0; j < 16; j++) first += int8_t(tile[i * 32 + j]) * -8;
     __builtin_memcpy(tile + n * 32 + i * 4, &d, 4);
-    __builtin_memcpy(tile + n * 36 + i * 4, &s, 4);
+    __builtin_memcpy(tile + n * 36 + i * 4, &whole, 4);
+    __builtin_memcpy(tile + n * 40 + i * 4, &first, 4);
   }
 }
 
-// A panel of type Q8_0 or Q4_0 with a tile of n tokens (1 .. 8 or 16).
+// The number at p in every lane.
+PITH_INLINE PI every_int(const uint8_t* p) {
+  int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v - PI{};
+}
+PITH_INLINE P every_float(const uint8_t* p) {
+  float v;
+  __builtin_memcpy(&v, p, 4);
+  return v - P{};  // minus zero changes nothing, plus zero would
+}
+
+// -ZERO · Σq from -8 · Σq.
+template <int ZERO>
+PITH_INLINE PI offset(PI sum) {
+  if constexpr (ZERO == 0) return PI{};
+  if constexpr (ZERO == 4) return sum >> 1;
+  return sum << (ZERO == 16 ? 1 : ZERO == 32 ? 2 : ZERO == 128 ? 4 : 0);
+}
+
+// acc + 32 columns of PIECE rows times token i of the n at x: scales a, minima m (those times -1/8).
+template <class F, class T>
+PITH_INLINE P add_block(P acc, const Dots<F>& dots, const T& tokens, const uint8_t* x, int64_t n, int i, const P* a,
+                        const P* m) {
+  typedef Dots<F> D;
+  PI whole = every_int(x + n * 36 + i * 4);
+  P dx = every_float(x + n * 32 + i * 4);
+  if constexpr (F::PARTS == 1) {
+    P sum = to_float(dots.add(offset<D::ZERO>(whole), tokens, i, 0, 8));
+    if constexpr (F::MIN) return fma(fma(sum, a[0], to_float(whole) * m[0]), dx, acc);
+    return fma(sum, a[0] * dx, acc);
+  } else {
+    PI first = every_int(x + n * 40 + i * 4), second = whole - first;
+    P s0 = to_float(dots.add(offset<D::ZERO>(first), tokens, i, 0, 4));
+    P s1 = to_float(dots.add(offset<D::ZERO>(second), tokens, i, 4, 8));
+    P sum = fma(s1, a[1], s0 * a[0]);
+    if constexpr (F::MIN) sum = fma(to_float(second), m[1], fma(to_float(first), m[0], sum));
+    return fma(sum, dx, acc);
+  }
+}
+
+// What add_block takes of the 32 columns s of block w.
+template <class F>
+PITH_INLINE void take_block(Dots<F>* dots, P* a, P* m, const typename F::Head& head, const uint8_t* w, int h, int s) {
+  PI u[8];
+  F::codes(u, w, h, s);
+  dots->take(u);
+  F::scales(a, m, head, w, h, s);
+  if (F::MIN)
+    for (int j = 0; j < F::PARTS; j++) m[j] = m[j] * -0.125f;
+}
+
+// panel_tokens<TYPE>(y, w, x, n, blocks, ahead): y[i * 16 + r] = row r of the panel times token i of the tile of n
+// (1 .. 8 or 16). `ahead` != 0: asks for the memory that lies so many bytes further on.
+#if defined(__wasm_simd128__)
+#include "int8_wasm_panels.h"
+#else
+template <int TYPE, int N>
+static void panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
+  typedef Format<TYPE> F;
+  constexpr int PIECES = 16 / PIECE, BLOCKS = F::COLUMNS / BLOCK;
+  P acc[N][PIECES];
+  for (int i = 0; i < N; i++)
+    for (int h = 0; h < PIECES; h++) acc[i][h] = P{};
+  for (int64_t b = 0; b < blocks; b += BLOCKS, w += F::BYTES) {
+    if (N >= 4 && ahead) prefetch(w + ahead, F::BYTES);
+    typename F::Head head[PIECES];
+    for (int h = 0; h < PIECES; h++) head[h] = F::head(w, h);
+#pragma GCC unroll 1
+    for (int s = 0; s < BLOCKS; s++, x += N * X_BYTES) {
+      Tokens<N> tokens;
+      tokens.take(x);
+#pragma GCC unroll 1
+      for (int h = 0; h < PIECES; h++) {
+        P a[2], m[2];
+        Dots<F> dots;
+        take_block<F>(&dots, a, m, head[h], w, h, s);
+#pragma GCC unroll UNROLL
+        for (int i = 0; i < N; i++) acc[i][h] = add_block<F>(acc[i][h], dots, tokens, x, N, i, a, m);
+      }
+    }
+  }
+  for (int i = 0; i < N; i++)
+    for (int h = 0; h < PIECES; h++) put(y + i * 16 + h * PIECE, acc[i][h]);
+}
+
+template <int TYPE>
+static void panel_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks, int64_t ahead) {
+  switch (n) {
+    case 1: return panel<TYPE, 1>(y, w, x, blocks, ahead);
+    case 2: return panel<TYPE, 2>(y, w, x, blocks, ahead);
+    case 3: return panel<TYPE, 3>(y, w, x, blocks, ahead);
+    case 4: return panel<TYPE, 4>(y, w, x, blocks, ahead);
+    case 5: return panel<TYPE, 5>(y, w, x, blocks, ahead);
+    case 6: return panel<TYPE, 6>(y, w, x, blocks, ahead);
+    case 7: return panel<TYPE, 7>(y, w, x, blocks, ahead);
+    case 8: return panel<TYPE, 8>(y, w, x, blocks, ahead);
+    case 16: return panel<TYPE, 16>(y, w, x, blocks, ahead);
+  }
+}
+#endif
+
 static void int8_panel(int type, float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks,
                        int64_t ahead) {
-#define PITH_TOKENS(N) \
-  case N:              \
-    return type == Q4_0 ? q4_panel<N>(y, w, x, blocks, ahead) : q8_panel<N>(y, w, x, blocks, ahead);
-  switch (n) {
-    PITH_TOKENS(1)
-    PITH_TOKENS(2)
-    PITH_TOKENS(3)
-    PITH_TOKENS(4)
-    PITH_TOKENS(5)
-    PITH_TOKENS(6)
-    PITH_TOKENS(7)
-    PITH_TOKENS(8)
-    PITH_TOKENS(16)
-  }
-#undef PITH_TOKENS
+  with_format(type, [&](auto format) { panel_tokens<decltype(format)::TYPE>(y, w, x, n, blocks, ahead); });
 }

@@ -1,4 +1,4 @@
-// Rounding to int8 and the products of int8.h with AVX2. Included by int8.h, inside `namespace pith::<isa> {`.
+// Rounding to int8 and dot products with AVX2. Included by int8.h, inside `namespace pith::<isa> {`.
 #pragma once
 
 // --- Rounding activations ------------------------------------------------------------------------------------------
@@ -27,82 +27,49 @@ PITH_INLINE int32_t round_block(uint8_t* q, const float* x, float inverse) {
   return _mm_cvtsi128_si32(h);
 }
 
-// --- Products ------------------------------------------------------------------------------------------------------
+// --- Dot products --------------------------------------------------------------------------------------------------
 
-PITH_INLINE __m256i four(const uint8_t* p) {
-  int v;
-  __builtin_memcpy(&v, p, 4);
-  return _mm256_set1_epi32(v);
-}
-PITH_INLINE __m256 one(const uint8_t* p) {
-  float v;
-  __builtin_memcpy(&v, p, 4);
-  return _mm256_set1_ps(v);
-}
+constexpr int UNROLL = 4;
+
 PITH_INLINE void prefetch(const uint8_t* p, int bytes) {
   for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char*)p + i, _MM_HINT_T1);
 }
-PITH_INLINE __m256i load32(const uint8_t* p) { return _mm256_loadu_si256((const __m256i*)p); }
 
-// Eight rows at a time. Products are added up in 16 bits over the block: at most 16 · 15 · 127 in magnitude.
 template <int N>
-static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
-  __m256 acc[N][2];
-  for (int i = 0; i < N; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-  const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-  for (int64_t b = 0; b < blocks; b++, w += Q4_BYTES, x += N * X_BYTES) {
-    if (N >= 4 && ahead) prefetch(w + ahead, Q4_BYTES);
-#pragma GCC unroll 1
-    for (int h = 0; h < 2; h++) {
-      __m256 scale = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(w + h * 16)));
-      __m256i u[8];
-      for (int g = 0; g < 4; g++) {
-        __m256i v = load32(w + 32 + g * 64 + h * 32);
-        u[g] = _mm256_and_si256(v, low);
-        u[4 + g] = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < N; i++) {
-        __m256i s = _mm256_maddubs_epi16(u[0], four(x + i * 32));
-        for (int g = 1; g < 8; g++) s = _mm256_add_epi16(s, _mm256_maddubs_epi16(u[g], four(x + i * 32 + g * 4)));
-        s = _mm256_add_epi32(_mm256_madd_epi16(s, ones), four(x + N * 36 + i * 4));
-        acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s), _mm256_mul_ps(scale, one(x + N * 32 + i * 4)), acc[i][h]);
-      }
+struct Tokens {
+  const uint8_t* x;
+  PITH_MEMBER void take(const uint8_t* block) { x = block; }
+};
+
+// Pairs of products of an unsigned and a signed byte in 16 bits, F::FOLD groups of them before they are widened.
+// Signed weights: |w| · (x with the sign of w).
+template <class F>
+struct Dots {
+  static constexpr int ZERO = F::ZERO;
+  __m256i u[8], sign[8];
+
+  PITH_MEMBER void take(const PI* codes) {
+    for (int g = 0; g < 8; g++) {
+      u[g] = F::SIGNED ? _mm256_abs_epi8((__m256i)codes[g]) : (__m256i)codes[g];
+      if (F::SIGNED) sign[g] = (__m256i)codes[g];
     }
   }
-  for (int i = 0; i < N; i++) {
-    _mm256_storeu_ps(y + i * 16, acc[i][0]);
-    _mm256_storeu_ps(y + i * 16 + 8, acc[i][1]);
+  PITH_MEMBER __m256i pairs(const uint8_t* x, int g) const {
+    int32_t four;
+    __builtin_memcpy(&four, x + g * 4, 4);
+    __m256i v = _mm256_set1_epi32(four);
+    return _mm256_maddubs_epi16(u[g], F::SIGNED ? _mm256_sign_epi8(v, sign[g]) : v);
   }
-}
-
-// |w| · (x with the sign of w): pairs stay below 2 · 128 · 127, which 16 bits hold.
-template <int N>
-static void q8_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
-  __m256 acc[N][2];
-  for (int i = 0; i < N; i++) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
-  const __m256i ones = _mm256_set1_epi16(1);
-  for (int64_t b = 0; b < blocks; b++, w += Q8_BYTES, x += N * X_BYTES) {
-    if (N >= 4 && ahead) prefetch(w + ahead, Q8_BYTES);
-#pragma GCC unroll 1
-    for (int h = 0; h < 2; h++) {
-      __m256 scale = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(w + h * 16)));
-      __m256i u[8];
-      for (int g = 0; g < 8; g++) u[g] = _mm256_abs_epi8(load32(w + 32 + g * 64 + h * 32));
-#pragma GCC unroll 4
-      for (int i = 0; i < N; i++) {
-        __m256i s = _mm256_setzero_si256();
-        for (int g = 0; g < 8; g++) {
-          __m256i v = _mm256_sign_epi8(four(x + i * 32 + g * 4), load32(w + 32 + g * 64 + h * 32));
-          __m256i p = _mm256_maddubs_epi16(u[g], v);
-          s = _mm256_add_epi32(s, _mm256_madd_epi16(p, ones));
-        }
-        acc[i][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s), _mm256_mul_ps(scale, one(x + N * 32 + i * 4)), acc[i][h]);
-      }
+  template <int N>
+  PITH_MEMBER PI add(PI s, const Tokens<N>& t, int i, int from, int to) const {
+    const uint8_t* x = t.x + i * 32;
+    const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+    for (int g = from; g < to; g += F::FOLD) {
+      __m256i p = pairs(x, g);
+      for (int j = g + 1; j < g + F::FOLD && j < to; j++) p = _mm256_add_epi16(p, pairs(x, j));
+      s += (PI)_mm256_madd_epi16(p, ones);
     }
+    return s;
   }
-  for (int i = 0; i < N; i++) {
-    _mm256_storeu_ps(y + i * 16, acc[i][0]);
-    _mm256_storeu_ps(y + i * 16 + 8, acc[i][1]);
-  }
-}
+};

@@ -1,4 +1,4 @@
-// Rounding to int8 and the products of int8.h with AVX-512 VNNI. Included by int8.h, inside `namespace pith::<isa> {`.
+// Rounding to int8 and dot products with AVX-512 VNNI. Included by int8.h, inside `namespace pith::<isa> {`.
 #pragma once
 
 // --- Rounding activations ------------------------------------------------------------------------------------------
@@ -54,98 +54,57 @@ PITH_INLINE void round_four(uint8_t* tile, int64_t n, int64_t i, const float* x,
     packed[h] = _mm512_permutexvar_epi32(order, p);
     sums[h] = _mm512_sad_epu8(_mm512_xor_si512(packed[h], _mm512_set1_epi8(-128)), _mm512_setzero_si512());
   }
-  // Blocks 0 and 2 in the lower half, 1 and 3 in the upper; each sum is 32 · 128 too large.
+  // Eight columns in each: of blocks 0 and 2 in the lower half, of 1 and 3 in the upper. First sixteen and sixteen
+  // (each 16 · 128 too large), then all of a block.
   __m512i s = _mm512_add_epi64(_mm512_unpacklo_epi64(sums[0], sums[1]), _mm512_unpackhi_epi64(sums[0], sums[1]));
-  s = _mm512_add_epi64(s, _mm512_shuffle_i64x2(s, s, 0xb1));
-  s = _mm512_slli_epi64(_mm512_sub_epi64(_mm512_set1_epi64(4096), s), 3);
-  __m128i even = _mm512_castsi512_si128(s), odd = _mm512_extracti32x4_epi32(s, 2);
-  __m128i offsets = _mm_unpacklo_epi64(_mm_unpacklo_epi32(even, odd), _mm_unpackhi_epi32(even, odd));
-  int32_t os[4];
-  _mm_storeu_si128((__m128i*)os, offsets);
+  s = _mm512_slli_epi64(_mm512_sub_epi64(_mm512_set1_epi64(2048), s), 3);
+  __m512i both = _mm512_add_epi64(s, _mm512_shuffle_i64x2(s, s, 0xb1));
+  int64_t firsts[8], wholes[8];
+  _mm512_storeu_si512(firsts, s);
+  _mm512_storeu_si512(wholes, both);
 #pragma GCC unroll 4
   for (int b = 0; b < 4; b++, tile += n * X_BYTES) {
     __m256i half = b % 2 ? _mm512_extracti64x4_epi64(packed[b / 2], 1) : _mm512_castsi512_si256(packed[b / 2]);
     _mm256_storeu_si256((__m256i*)(tile + i * 32), half);
     __builtin_memcpy(tile + n * 32 + i * 4, scale + b, 4);
-    __builtin_memcpy(tile + n * 36 + i * 4, os + b, 4);
+    __builtin_memcpy(tile + n * 36 + i * 4, wholes + b % 2 * 4 + b / 2, 4);
+    __builtin_memcpy(tile + n * 40 + i * 4, firsts + b % 2 * 4 + b / 2, 4);
   }
 }
 
-// --- Products ------------------------------------------------------------------------------------------------------
+// --- Dot products --------------------------------------------------------------------------------------------------
 
-PITH_INLINE __m512i four(const uint8_t* p) {
-  int v;
-  __builtin_memcpy(&v, p, 4);
-  return _mm512_set1_epi32(v);
-}
-PITH_INLINE __m512 one(const uint8_t* p) {
-  float v;
-  __builtin_memcpy(&v, p, 4);
-  return _mm512_set1_ps(v);
-}
+constexpr int UNROLL = 16;
+
 PITH_INLINE void prefetch(const uint8_t* p, int bytes) {
   for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char*)p + i, _MM_HINT_T1);
 }
 
-// s + u · the four bytes at p, in every lane. As text, because gcc loads the bytes into a register of their own.
-PITH_INLINE __m512i dot(__m512i s, __m512i u, const uint8_t* p) {
-  typedef int32_t __attribute__((may_alias, aligned(4))) Word;
-  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(s) : "v"(u), "m"(*(const Word*)p));
-  return s;
-}
-
+// The 32 columns of a tile's tokens as they lie are what the dots take.
 template <int N>
-static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
-  __m512 acc[N];
-  for (int i = 0; i < N; i++) acc[i] = _mm512_setzero_ps();
-  const __m512i low = _mm512_set1_epi8(15);
-  for (int64_t b = 0; b < blocks; b++, w += Q4_BYTES, x += N * X_BYTES) {
-    __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)w));
-    if (N >= 4 && ahead) prefetch(w + ahead, Q4_BYTES);
-    if constexpr (N == 1) {
-      // The high nibbles stay where they are; their sum is shifted once.
-      __m512i s = four(x + 36), h = _mm512_setzero_si512();
-      for (int g = 0; g < 4; g++) {
-        __m512i v = _mm512_loadu_si512(w + 32 + g * 64);
-        s = dot(s, _mm512_and_si512(v, low), x + g * 4);
-        h = dot(h, _mm512_andnot_si512(low, v), x + 16 + g * 4);
-      }
-      s = _mm512_add_epi32(s, _mm512_srai_epi32(h, 4));
-      acc[0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(scale, one(x + 32)), acc[0]);
-    } else {
-      __m512i u[8];
-      for (int g = 0; g < 4; g++) {
-        __m512i v = _mm512_loadu_si512(w + 32 + g * 64);
-        u[g] = _mm512_and_si512(v, low);
-        u[4 + g] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < N; i++) {
-        __m512i s = four(x + N * 36 + i * 4);
-        for (int g = 0; g < 8; g++) s = dot(s, u[g], x + i * 32 + g * 4);
-        acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(scale, one(x + N * 32 + i * 4)), acc[i]);
-      }
-    }
-  }
-  for (int i = 0; i < N; i++) _mm512_storeu_ps(y + i * 16, acc[i]);
-}
+struct Tokens {
+  const uint8_t* x;
+  PITH_MEMBER void take(const uint8_t* block) { x = block; }
+};
 
-template <int N>
-static void q8_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
-  __m512 acc[N];
-  for (int i = 0; i < N; i++) acc[i] = _mm512_setzero_ps();
-  const __m512i sign = _mm512_set1_epi8(-128);  // weights + 128, taken out again by 16 · (-8 · Σq)
-  for (int64_t b = 0; b < blocks; b++, w += Q8_BYTES, x += N * X_BYTES) {
-    __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)w));
-    if (N >= 4 && ahead) prefetch(w + ahead, Q8_BYTES);
-    __m512i u[8];
-    for (int g = 0; g < 8; g++) u[g] = _mm512_xor_si512(_mm512_loadu_si512(w + 32 + g * 64), sign);
-#pragma GCC unroll 16
-    for (int i = 0; i < N; i++) {
-      __m512i s = _mm512_slli_epi32(four(x + N * 36 + i * 4), 4);
-      for (int g = 0; g < 8; g++) s = dot(s, u[g], x + i * 32 + g * 4);
-      acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(scale, one(x + N * 32 + i * 4)), acc[i]);
-    }
+// The instruction wants unsigned weights: signed ones + 128, taken out again with the sum of the activations.
+template <class F>
+struct Dots {
+  static constexpr int ZERO = F::SIGNED ? 128 : F::ZERO;
+  __m512i u[8];
+
+  PITH_MEMBER void take(const PI* codes) {
+    for (int g = 0; g < 8; g++) u[g] = F::SIGNED ? (__m512i)(codes[g] ^ int32_t(0x80808080)) : (__m512i)codes[g];
   }
-  for (int i = 0; i < N; i++) _mm512_storeu_ps(y + i * 16, acc[i]);
-}
+  // s + groups [from, to) · the same of token i.
+  template <int N>
+  PITH_MEMBER PI add(PI s, const Tokens<N>& t, int i, int from, int to) const {
+    typedef int32_t __attribute__((may_alias, aligned(4))) Word;
+    __m512i sum = (__m512i)s;
+    // As text, because gcc loads the four bytes into a register of their own.
+#pragma GCC unroll 8
+    for (int g = from; g < to; g++)
+      asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(u[g]), "m"(*(const Word*)(t.x + i * 32 + g * 4)));
+    return (PI)sum;
+  }
+};

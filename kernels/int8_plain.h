@@ -1,4 +1,4 @@
-// Rounding to int8 and the products of int8.h in plain vectors of 16 bytes. Included by int8.h, inside `namespace pith::<isa> {`.
+// Rounding to int8 and dot products in plain vectors of 16 bytes. Included by int8.h, inside `namespace pith::<isa> {`.
 #pragma once
 
 // --- Rounding activations ------------------------------------------------------------------------------------------
@@ -28,20 +28,21 @@ PITH_INLINE int32_t round_block(uint8_t* q, const float* x, float inverse) {
   return sum;
 }
 
-// --- Products ------------------------------------------------------------------------------------------------------
+// --- Dot products --------------------------------------------------------------------------------------------------
+// 16-bit lanes, four rows at a time: a lane is half a row's four bytes, an even lane columns 0 and 1 of the group, an
+// odd one columns 2 and 3.
+constexpr int UNROLL = 1;
 
-// Plain 16-bit lanes, four rows at a time: a lane is half a row's four bytes, an even lane columns 0 and 1 of the
-// group, an odd one columns 2 and 3. (Relaxed SIMD would go here, beside AVX2: i16 products of u8 and i8 in pairs.)
 typedef int16_t Half8 __attribute__((vector_size(16)));
-typedef int32_t Int4 __attribute__((vector_size(16)));
-typedef float Float4 __attribute__((vector_size(16)));
+
+PITH_INLINE void prefetch(const uint8_t*, int) {}
 
 // The 32 bytes of a token as they meet the lanes: xs[g * 2 + odd] = columns (odd, odd + 2) of group g, four times.
 PITH_INLINE void spread(Half8* xs, const uint8_t* x) {
   for (int h = 0; h < 2; h++, xs += 8) {
     Half8 v;
     __builtin_memcpy(&v, x + h * 16, 16);
-    Int4 even = (Int4)((v << 8) >> 8), odd = (Int4)(v >> 8);
+    PI even = (PI)((v << 8) >> 8), odd = (PI)(v >> 8);
     xs[0] = (Half8)__builtin_shufflevector(even, even, 0, 0, 0, 0);
     xs[1] = (Half8)__builtin_shufflevector(odd, odd, 0, 0, 0, 0);
     xs[2] = (Half8)__builtin_shufflevector(even, even, 1, 1, 1, 1);
@@ -52,69 +53,37 @@ PITH_INLINE void spread(Half8* xs, const uint8_t* x) {
     xs[7] = (Half8)__builtin_shufflevector(odd, odd, 3, 3, 3, 3);
   }
 }
-PITH_INLINE Int4 fold(Half8 s) { return (((Int4)s << 16) >> 16) + ((Int4)s >> 16); }
-
-// The float part, the same for both types.
-PITH_INLINE void add_block(float* y, Int4 s, const float* scale, const uint8_t* d) {
-  float dx;
-  __builtin_memcpy(&dx, d, 4);
-  Float4 a, v;
-  __builtin_memcpy(&a, y, 16);
-  __builtin_memcpy(&v, scale, 16);
-  a = __builtin_convertvector(s, Float4) * (v * dx) + a;
-  __builtin_memcpy(y, &a, 16);
-}
 
 template <int N>
-static void q4_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t) {
-  for (int i = 0; i < N * 16; i++) y[i] = 0;
-  for (int64_t b = 0; b < blocks; b++, w += Q4_BYTES, x += N * X_BYTES) {
-    float scale[16];
-    store(scale, load_f16((const uint16_t*)w));
-    Half8 xs[N][16];
-    for (int i = 0; i < N; i++) spread(xs[i], x + i * 32);
-    for (int r = 0; r < 16; r += 4) {
-      Half8 u[16];
-      for (int g = 0; g < 4; g++) {
-        Half8 v;
-        __builtin_memcpy(&v, w + 32 + g * 64 + r * 4, 16);
-        u[g * 2] = v & 15;
-        u[g * 2 + 1] = (v >> 8) & 15;
-        u[8 + g * 2] = (v >> 4) & 15;
-        u[9 + g * 2] = (v >> 12) & 15;
-      }
-      for (int i = 0; i < N; i++) {
-        Half8 s = u[0] * xs[i][0];
-        for (int g = 1; g < 16; g++) s += u[g] * xs[i][g];
-        int32_t offset;
-        __builtin_memcpy(&offset, x + N * 36 + i * 4, 4);
-        add_block(y + i * 16 + r, fold(s) + offset, scale + r, x + N * 32 + i * 4);
-      }
-    }
+struct Tokens {
+  Half8 x[N][16];
+  PITH_MEMBER void take(const uint8_t* block) {
+    for (int i = 0; i < N; i++) spread(x[i], block + i * 32);
   }
-}
+};
 
-template <int N>
-static void q8_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t) {
-  for (int i = 0; i < N * 16; i++) y[i] = 0;
-  for (int64_t b = 0; b < blocks; b++, w += Q8_BYTES, x += N * X_BYTES) {
-    float scale[16];
-    store(scale, load_f16((const uint16_t*)w));
-    Half8 xs[N][16];
-    for (int i = 0; i < N; i++) spread(xs[i], x + i * 32);
-    for (int r = 0; r < 16; r += 4) {
-      Half8 u[16];
-      for (int g = 0; g < 8; g++) {
-        Half8 v;
-        __builtin_memcpy(&v, w + 32 + g * 64 + r * 4, 16);
-        u[g * 2] = (v << 8) >> 8;
-        u[g * 2 + 1] = v >> 8;
-      }
-      for (int i = 0; i < N; i++) {
-        Int4 s = {};
-        for (int g = 0; g < 16; g += 2) s += fold(u[g] * xs[i][g] + u[g + 1] * xs[i][g + 1]);
-        add_block(y + i * 16 + r, s, scale + r, x + N * 32 + i * 4);
-      }
+template <class F>
+struct Dots {
+  static constexpr int ZERO = F::ZERO;
+  Half8 u[16];
+
+  PITH_MEMBER void take(const PI* codes) {
+    for (int g = 0; g < 8; g++) {
+      Half8 v = (Half8)codes[g];
+      u[g * 2] = (v << 8) >> 8;
+      u[g * 2 + 1] = v >> 8;
     }
   }
-}
+  // F::FOLD groups are added up in 16 bits before they are widened.
+  template <int N>
+  PITH_MEMBER PI add(PI s, const Tokens<N>& t, int i, int from, int to) const {
+    const Half8* x = t.x[i];
+    for (int g = from; g < to; g += F::FOLD) {
+      int end = g + F::FOLD < to ? g + F::FOLD : to;
+      Half8 p = u[g * 2] * x[g * 2] + u[g * 2 + 1] * x[g * 2 + 1];
+      for (int j = g * 2 + 2; j < end * 2; j++) p += u[j] * x[j];
+      s += (((PI)p << 16) >> 16) + ((PI)p >> 16);
+    }
+    return s;
+  }
+};

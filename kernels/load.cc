@@ -10,8 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "requantize.h"
-
 namespace pith {
 
 namespace {
@@ -62,11 +60,7 @@ void give_up(Load* load, int error, int64_t end) {
   load->next = load->rows;
 }
 
-int64_t file_row_bytes(const Load* load) {
-  return load->q6k ? load->cols / Q6K_COLS * Q6K_BYTES : int64_t(row_bytes(load->type, load->cols));
-}
-
-// What a thread reads into, and for q6_k also converts into.
+// What a thread reads into.
 struct Buffer {
   uint8_t* data = nullptr;
   int64_t bytes = 0;
@@ -82,13 +76,10 @@ struct Buffer {
 
 // One chunk of `load`, which this thread has taken under the lock.
 void read_chunk(Load* load, int64_t row, int64_t rows, Buffer* buffer) {
-  int64_t row_size = file_row_bytes(load), bytes = rows * row_size, end = 0;
-  int64_t converted = load->q6k ? rows * int64_t(row_bytes(load->type, load->cols)) : 0;
-  int error = buffer->grow(bytes + converted) ? 0 : ENOMEM;
+  int64_t row_size = int64_t(row_bytes(load->type, load->cols)), bytes = rows * row_size, end = 0;
+  int error = buffer->grow(bytes) ? 0 : ENOMEM;
   if (!error) error = read_all(load->fd, buffer->data, bytes, load->offset + row * row_size, &end);
-  if (!error && load->q6k && !requantize_q6k(buffer->data + bytes, buffer->data, bytes / Q6K_BYTES)) error = NOT_FINITE;
-  const uint8_t* from = buffer->data + (load->q6k ? bytes : 0);
-  if (!error) return pack_rows(load->dst, load->type, load->rows, load->cols, row, rows, from, load->heads);
+  if (!error) return pack_rows(load->dst, load->type, load->rows, load->cols, row, rows, buffer->data, load->heads);
   pthread_mutex_lock(&lock);
   give_up(load, error, end);
   pthread_mutex_unlock(&lock);
@@ -140,7 +131,7 @@ void* loader_main(void*) {
 }  // namespace
 
 bool load_start(Load* load, int threads) {
-  int64_t row_size = file_row_bytes(load);
+  int64_t row_size = int64_t(row_bytes(load->type, load->cols));
   int64_t panels = CHUNK_BYTES / (row_size * PANEL + 1);
   load->chunk = (panels > 0 ? panels : 1) * PANEL;
   load->next = 0;

@@ -12,9 +12,8 @@ struct Load {
   Type type;
   int64_t rows, cols;
   int32_t heads;         // see pack_rows
-  bool q6k;              // the file has q6_k, to be held as q8_0 (`type`)
   void (*done)(Load* load);
-  // The answer: 0; a system error number; SHORT_READ, and then `end` is where the file ended; or one of those below.
+  // The answer: 0; a system error number; SHORT_READ, and then `end` is where the file ended; or CANCELLED.
   int error;
   int64_t end;
 
@@ -25,7 +24,7 @@ struct Load {
   bool cancelled;
   Load* following;
 };
-constexpr int SHORT_READ = -1, CANCELLED = -2, NOT_FINITE = -3;
+constexpr int SHORT_READ = -1, CANCELLED = -2;
 
 // Queues it; at most `threads` threads work on all loads together. `done` is called by one of them, once.
 // False: no thread could be started (then `done` is not called).

@@ -105,6 +105,7 @@ static void cut_tile(uint8_t* to, const uint8_t* tile, int64_t n, int64_t first,
     __builtin_memcpy(to, tile + first * 32, size_t(m) * 32);
     __builtin_memcpy(to + m * 32, tile + n * 32 + first * 4, size_t(m) * 4);
     __builtin_memcpy(to + m * 36, tile + n * 36 + first * 4, size_t(m) * 4);
+    __builtin_memcpy(to + m * 40, tile + n * 40 + first * 4, size_t(m) * 4);
   }
 }
 

@@ -4,28 +4,50 @@
 
 namespace pith {
 
-// One unit is the smallest run of columns that stays together: a column, or a block of 32.
-struct Unit {
-  int64_t columns, bytes;
+const char* const TYPE_NAMES[TYPES] = {"f32",  "i32",  "f16",  "bf16", "q8_0", "q4_0",   "q4_1",   "q5_0",  "q5_1",   "q2_k",
+                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "kv_f32", "kv_f16",
+                                       "adapters"};
+
+// A row's block in the file: BEFORE words of UNIT bytes, GROUPS of four bytes, AFTER words. In the panel each word or
+// group lies beside those of the other rows.
+template <int COLUMNS, int UNIT, int BEFORE, int GROUPS, int AFTER>
+struct Layout {
+  static constexpr int columns = COLUMNS, unit = UNIT, before = BEFORE, groups = GROUPS, after = AFTER;
+  static constexpr int64_t bytes = (BEFORE + AFTER) * UNIT + GROUPS * 4;
 };
 
-static Unit unit_of(Type type) {
+template <class Fn>
+static inline void with_layout(Type type, Fn f) {
   switch (type) {
     case F16:
-    case BF16:
-      return {1, 2};
-    case Q8_0:
-      return {BLOCK, 34};
+    case BF16: return f(Layout<1, 2, 1, 0, 0>());
+    case Q8_0: return f(Layout<32, 2, 1, 8, 0>());
     case Q4_0:
-      return {BLOCK, 18};
-    default:
-      return {1, 4};
+    case IQ4_NL: return f(Layout<32, 2, 1, 4, 0>());
+    case Q4_1: return f(Layout<32, 2, 2, 4, 0>());
+    case Q5_0: return f(Layout<32, 2, 1, 5, 0>());
+    case Q5_1: return f(Layout<32, 2, 2, 5, 0>());
+    case MXFP4: return f(Layout<32, 1, 1, 4, 0>());
+    case Q2_K: return f(Layout<256, 2, 0, 20, 2>());
+    case Q3_K: return f(Layout<256, 2, 0, 27, 1>());
+    case Q4_K: return f(Layout<256, 2, 2, 35, 0>());
+    case Q5_K: return f(Layout<256, 2, 2, 43, 0>());
+    case Q6_K: return f(Layout<256, 2, 0, 52, 1>());
+    case IQ4_XS: return f(Layout<256, 2, 2, 33, 0>());
+    default: return f(Layout<1, 4, 1, 0, 0>());
   }
 }
 
+int64_t block_columns(Type type) {
+  int64_t columns = 1;
+  with_layout(type, [&](auto l) { columns = l.columns; });
+  return columns;
+}
+
 size_t row_bytes(Type type, int64_t cols) {
-  Unit u = unit_of(type);
-  return size_t(cols / u.columns * u.bytes);
+  size_t bytes = 0;
+  with_layout(type, [&](auto l) { bytes = size_t(cols / l.columns * l.bytes); });
+  return bytes;
 }
 
 size_t packed_bytes(Type type, int64_t rows, int64_t cols) {
@@ -48,57 +70,38 @@ static inline void move(uint8_t* packed, uint8_t* row, int64_t n) {
     __builtin_memcpy(row, packed, size_t(n));
 }
 
-// Units [from, to) of one row, to or from row r of the panel.
-template <bool PACK, int BYTES>
-static void move_elements(uint8_t* panel, int64_t r, uint8_t* row, int64_t from, int64_t to) {
-  uint8_t* p = panel + (from * PANEL + r) * BYTES;
-  for (int64_t k = from; k < to; k++, p += PANEL * BYTES) move<PACK>(p, row + k * BYTES, BYTES);
-}
-
-// Scale, then GROUPS runs of four bytes.
-template <bool PACK, int GROUPS>
+// Blocks [from, to) of one row, to or from row r of the panel.
+template <bool PACK, class L>
 static void move_blocks(uint8_t* panel, int64_t r, uint8_t* row, int64_t from, int64_t to) {
-  constexpr int64_t BYTES = 2 + GROUPS * 4;
+  constexpr int64_t START = L::before * L::unit, END = START + L::groups * 4;
   for (int64_t b = from; b < to; b++) {
-    uint8_t* p = panel + b * PANEL * BYTES;
-    uint8_t* q = row + b * BYTES;
-    move<PACK>(p + r * 2, q, 2);
-    for (int g = 0; g < GROUPS; g++) move<PACK>(p + PANEL * 2 + g * 64 + r * 4, q + 2 + g * 4, 4);
-  }
-}
-
-template <bool PACK>
-static void move_units(Type type, uint8_t* panel, int64_t r, uint8_t* row, int64_t from, int64_t to) {
-  switch (type) {
-    case F16:
-    case BF16:
-      return move_elements<PACK, 2>(panel, r, row, from, to);
-    case Q8_0:
-      return move_blocks<PACK, 8>(panel, r, row, from, to);
-    case Q4_0:
-      return move_blocks<PACK, 4>(panel, r, row, from, to);
-    default:
-      return move_elements<PACK, 4>(panel, r, row, from, to);
+    uint8_t *p = panel + b * PANEL * L::bytes, *q = row + b * L::bytes;
+    for (int i = 0; i < L::before; i++) move<PACK>(p + (i * PANEL + r) * L::unit, q + i * L::unit, L::unit);
+    for (int g = 0; g < L::groups; g++) move<PACK>(p + START * PANEL + g * 64 + r * 4, q + START + g * 4, 4);
+    for (int i = 0; i < L::after; i++)
+      move<PACK>(p + END * PANEL + (i * PANEL + r) * L::unit, q + END + i * L::unit, L::unit);
   }
 }
 
 template <bool PACK>
 static void move_rows(uint8_t* packed, Type type, int64_t rows, int64_t cols, int64_t row, int64_t nrows,
                       uint8_t* dense, int32_t heads) {
-  Unit u = unit_of(type);
-  int64_t units = cols / u.columns, bytes = units * u.bytes, head_rows = heads > 0 ? rows / heads : 0;
-  // 16 rows at a time, and few columns of them, so that the lines they share stay in the first-level cache.
-  int64_t step = 8192 / (PANEL * u.bytes);
-  for (int64_t first = 0; first < nrows; first += PANEL) {
-    int64_t end = first + PANEL < nrows ? first + PANEL : nrows;
-    for (int64_t from = 0; from < units; from += step) {
-      int64_t to = from + step < units ? from + step : units;
-      for (int64_t i = first; i < end; i++) {
-        int64_t at = place(row + i, head_rows);
-        move_units<PACK>(type, packed + at / PANEL * PANEL * bytes, at % PANEL, dense + i * bytes, from, to);
+  with_layout(type, [&](auto layout) {
+    typedef decltype(layout) L;
+    int64_t blocks = cols / L::columns, bytes = blocks * L::bytes, head_rows = heads > 0 ? rows / heads : 0;
+    // 16 rows at a time, and few columns of them, so that the lines they share stay in the first-level cache.
+    constexpr int64_t panel = PANEL * L::bytes, step = panel < 8192 ? 8192 / panel : 1;
+    for (int64_t first = 0; first < nrows; first += PANEL) {
+      int64_t end = first + PANEL < nrows ? first + PANEL : nrows;
+      for (int64_t from = 0; from < blocks; from += step) {
+        int64_t to = from + step < blocks ? from + step : blocks;
+        for (int64_t i = first; i < end; i++) {
+          int64_t at = place(row + i, head_rows);
+          move_blocks<PACK, L>(packed + at / PANEL * PANEL * bytes, at % PANEL, dense + i * bytes, from, to);
+        }
       }
     }
-  }
+  });
 }
 
 void pack_rows(uint8_t* dst, Type type, int64_t rows, int64_t cols, int64_t row, int64_t nrows, const uint8_t* src,

@@ -7,11 +7,19 @@
 
 namespace pith {
 
-// Order is part of the ABI: TypeScript asks for the names (type_names) and never writes numbers of its own.
-enum Type : int32_t { F32 = 0, F16 = 1, BF16 = 2, Q8_0 = 3, Q4_0 = 4, I32 = 5, KV_F32 = 6, KV_F16 = 7, ADAPTERS = 8 };
+// Order is part of the ABI: TypeScript asks for the names (type_names) and never writes numbers of its own,
+// but for the two of dense memory, 0 and 1. Then weights, quantized ones from Q8_0 to MXFP4, KV pages, adapters.
+enum Type : int32_t {
+  F32, I32, F16, BF16,
+  Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4,
+  KV_F32, KV_F16, ADAPTERS, TYPES
+};
+extern const char* const TYPE_NAMES[TYPES];
+static inline bool is_quantized(int32_t type) { return type >= Q8_0 && type <= MXFP4; }
+static inline bool is_weight(int32_t type) { return type <= MXFP4 && type != I32; }
 
 constexpr int PANEL = 16;      // rows interleaved in a packed weight
-constexpr int BLOCK = 32;      // columns that share a scale in Q8_0, Q4_0 and int8 activations
+constexpr int BLOCK = 32;      // columns that share a scale in int8 activations; what kernels take of a quantized row at a time
 constexpr int PAGE = 64;       // tokens in a KV page
 constexpr int CHUNK = 8;       // KV pages whose partial attention is merged in order (512 positions)
 constexpr int MAX_THREADS = 64;
@@ -67,6 +75,8 @@ void pack_rows(uint8_t* dst, Type type, int64_t rows, int64_t cols, int64_t row,
 // Bytes of a packed weight, and of one row in the file.
 size_t packed_bytes(Type type, int64_t rows, int64_t cols);
 size_t row_bytes(Type type, int64_t cols);
+// Columns of a block: a row is a whole number of them.
+int64_t block_columns(Type type);
 
 // Each instruction set fills one of these in its own translation unit (isa_*.cc).
 const Kernel* kernels_scalar(int* count);

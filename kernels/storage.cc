@@ -6,7 +6,6 @@
 
 #include "adapters.h"
 #include "args.h"
-#include "requantize.h"
 
 namespace pith {
 
@@ -96,8 +95,8 @@ napi_value js_weight(napi_env env, napi_callback_info info) {
   s.rows = a.integer(1, 0, INT32_MAX);
   s.cols = a.integer(2, 0, INT32_MAX);
   s.packed = 1;
-  if (a.good && s.type > Q4_0) a.bad(0, "the number of a weight type");
-  if (a.good && (s.type == Q8_0 || s.type == Q4_0) && s.cols % BLOCK) a.bad(2, "a multiple of 32");
+  if (a.good && !is_weight(s.type)) a.bad(0, "the number of a weight type");
+  if (a.good && s.cols % block_columns(Type(s.type))) a.bad(2, "a whole number of blocks");
   if (!a.good) return nullptr;
   return make(env, "a weight", int64_t(packed_bytes(Type(s.type), s.rows, s.cols)), s);
 }
@@ -277,18 +276,15 @@ static void settle_load(Settle* settle, napi_env js) {
   ::free(l);
 }
 
-// load(weight, path, offset, heads, threads, q6k): all rows; q6k: the file has q6_k, the weight is q8_0. A promise of
-// [error, end].
+// load(weight, path, offset, heads, threads): all rows. A promise of [error, end].
 napi_value js_load(napi_env env, napi_callback_info info) {
-  Args a(env, info, 6);
+  Args a(env, info, 5);
   Storage* s = a.storage(0);
   int64_t offset = a.size(2);
   int32_t heads = a.int32(3, 0);
   int32_t threads = int32_t(a.integer(4, 1, MAX_THREADS));
-  bool q6k = a.boolean(5);
   if (!a.good) return nullptr;
   if (!s->packed || s->load) return a.bad(0, "a weight that is not loading"), nullptr;
-  if (q6k && (s->type != Q8_0 || s->cols % Q6K_COLS)) return a.bad(0, "a q8_0 weight of whole q6_k blocks"), nullptr;
   if (!check_heads(a, *s, heads)) return nullptr;
   Loading* l = static_cast<Loading*>(calloc(1, sizeof(Loading)));
   if (!l) return fail(env, "Cannot load a weight: %zu bytes wanted", sizeof(Loading));
@@ -302,7 +298,6 @@ napi_value js_load(napi_env env, napi_callback_info info) {
   l->rows = s->rows;
   l->cols = s->cols;
   l->heads = heads;
-  l->q6k = q6k;
   l->done = loaded;
   napi_value promise = promise_open(a.data(), l, settle_load);
   s->load = l;

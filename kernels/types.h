@@ -1,73 +1,51 @@
-// Packed weight types: `tile` turns a piece of a 16-row panel into f32, `packed_row` one row (an embedding's).
-// A type that has these two works everywhere (gather, backward, fallback); fast products are in int8.h and gemm.h.
+// Packed weights: `tile` turns a piece of a 16-row panel into f32, `packed_row` one row (an embedding's). With these two
+// a type works everywhere (gather, backward, fallback); fast products are in int8.h and gemm.h.
 // Included inside `namespace pith::<isa> {`. Layouts: README.md.
 #pragma once
-#include "simd.h"
+#include "codes.h"
 
-// Bytes of a block of 16 rows, and its columns.
-constexpr int64_t Q4_BYTES = 288, Q8_BYTES = 544;
-
-PITH_INLINE bool is_quantized(int type) { return type == Q8_0 || type == Q4_0; }
-
-// Bytes of a panel of 16 rows x cols; also of `cols` columns of one (a multiple of 32 if quantized).
+// Bytes of a panel of 16 rows x cols; also of `cols` columns of one. Whole blocks.
 PITH_INLINE int64_t panel_bytes(int type, int64_t cols) {
-  switch (type) {
-    case F16:
-    case BF16:
-      return cols * 32;
-    case Q8_0:
-      return cols / BLOCK * Q8_BYTES;
-    case Q4_0:
-      return cols / BLOCK * Q4_BYTES;
-    default:
-      return cols * 64;
-  }
+  int64_t bytes = cols * (type == F32 ? 64 : 32);
+  with_format(type, [&](auto f) PITH_LAMBDA { bytes = cols / f.COLUMNS * f.BYTES; });
+  return bytes;
 }
 
-// out[k * 16 + r] = columns k of rows r, for n columns from the start of `p` (a multiple of 32 if quantized). Exact,
-// except that a quantized value is rounded once (scale x integer).
-static void tile(float* out, int type, const uint8_t* p, int64_t n) {
-  switch (type) {
-    case F16:
-      for (int64_t k = 0; k < n; k++) store(out + k * 16, load_f16((const uint16_t*)p + k * 16));
-      return;
-    case BF16:
-      for (int64_t k = 0; k < n; k++) store(out + k * 16, load_bf16((const uint16_t*)p + k * 16));
-      return;
-    case Q8_0:
-      for (; n > 0; n -= BLOCK, p += Q8_BYTES) {
-        V d = load_f16((const uint16_t*)p);
-        for (int g = 0; g < 8; g++, out += 64) {
-          I w = load_int((const int32_t*)(p + 32 + g * 64));
-          store(out, d * to_float((w << 24) >> 24));
-          store(out + 16, d * to_float((w << 16) >> 24));
-          store(out + 32, d * to_float((w << 8) >> 24));
-          store(out + 48, d * to_float(w >> 24));
-        }
-      }
-      return;
-    case Q4_0:
-      for (; n > 0; n -= BLOCK, p += Q4_BYTES, out += 512) {
-        V d = load_f16((const uint16_t*)p);
-        I low = splat_int(15), eight = splat_int(8);
-        for (int g = 0; g < 4; g++) {
-          I w = load_int((const int32_t*)(p + 32 + g * 64));
-          for (int b = 0; b < 4; b++, w = w >> 8) {
-            store(out + (g * 4 + b) * 16, d * to_float((w & low) - eight));
-            store(out + (16 + g * 4 + b) * 16, d * to_float(((w >> 4) & low) - eight));
-          }
-        }
-      }
-      return;
-    default:
-      __builtin_memcpy(out, p, size_t(n) * 64);
-  }
+// out[j * 16 + r] = column 32s + j of row r, for the 32 columns and PIECE rows of piece h.
+template <class F>
+PITH_INLINE void tile_piece(float* out, const uint8_t* w, int h, int s) {
+  PI u[8];
+  P a[2], m[2];
+  F::codes(u, w, h, s);
+  F::scales(a, m, F::head(w, h), w, h, s);
+  for (int g = 0; g < 8; g++)
+    for (int b = 0; b < 4; b++) {
+      P v = to_float(signed_byte(u[g], b) - F::ZERO) * a[F::PARTS == 2 ? g / 4 : 0];
+      if (F::MIN) v = v + m[F::PARTS == 2 ? g / 4 : 0];
+      put(out + (g * 4 + b) * 16 + h * PIECE, v);
+    }
 }
 
-PITH_INLINE float half_float(const uint8_t* p) {
-  uint16_t h[16] = {};
-  __builtin_memcpy(h, p, 2);
-  return lane(load_f16(h), 0);
+// out[j * 16 + r] = column k + j of row r of the panel at p, for n columns (k and n multiples of 32 if quantized). Exact,
+// except that a quantized value is rounded once.
+static void tile(float* out, int type, const uint8_t* p, int64_t k, int64_t n) {
+  switch (type) {
+    case F32:
+      __builtin_memcpy(out, p + k * 64, size_t(n) * 64);
+      return;
+    case F16:
+      for (int64_t j = 0; j < n; j++) store(out + j * 16, load_f16((const uint16_t*)p + (k + j) * 16));
+      return;
+    case BF16:
+      for (int64_t j = 0; j < n; j++) store(out + j * 16, load_bf16((const uint16_t*)p + (k + j) * 16));
+      return;
+  }
+  with_format(type, [&](auto f) {
+    typedef decltype(f) F;
+    for (int64_t j = k; j < k + n; j += BLOCK, out += BLOCK * 16)
+      for (int h = 0; h < 16 / PIECE; h++)
+        tile_piece<F>(out, p + j / F::COLUMNS * F::BYTES, h, int(j % F::COLUMNS / BLOCK));
+  });
 }
 
 // out[0 .. cols) = row r of a packed weight.
@@ -75,6 +53,9 @@ static void packed_row(float* out, int type, const uint8_t* data, int64_t cols, 
   const uint8_t* p = data + r / PANEL * panel_bytes(type, cols);
   r %= PANEL;
   switch (type) {
+    case F32:
+      for (int64_t k = 0; k < cols; k++) __builtin_memcpy(out + k, p + (k * 16 + r) * 4, 4);
+      return;
     case F16:
     case BF16:
       for (int64_t k = 0; k < cols; k += 16) {
@@ -84,28 +65,16 @@ static void packed_row(float* out, int type, const uint8_t* data, int64_t cols, 
         store_upto(out + k, type == F16 ? load_f16(h) : load_bf16(h), n);
       }
       return;
-    case Q8_0:
-      for (int64_t k = 0; k < cols; k += BLOCK, p += Q8_BYTES) {
-        int8_t q[BLOCK];
-        for (int g = 0; g < 8; g++) __builtin_memcpy(q + g * 4, p + 32 + g * 64 + r * 4, 4);
-        float d = half_float(p + r * 2);
-        for (int j = 0; j < BLOCK; j++) out[k + j] = d * float(q[j]);
-      }
-      return;
-    case Q4_0:
-      for (int64_t k = 0; k < cols; k += BLOCK, p += Q4_BYTES) {
-        uint8_t q[16];
-        for (int g = 0; g < 4; g++) __builtin_memcpy(q + g * 4, p + 32 + g * 64 + r * 4, 4);
-        float d = half_float(p + r * 2);
-        for (int j = 0; j < 16; j++) {
-          out[k + j] = d * float((q[j] & 15) - 8);
-          out[k + 16 + j] = d * float((q[j] >> 4) - 8);
-        }
-      }
-      return;
-    default:
-      for (int64_t k = 0; k < cols; k++) __builtin_memcpy(out + k, p + (k * 16 + r) * 4, 4);
   }
+  // The piece that the row is in: with its neighbours, which costs little beside finding the memory.
+  with_format(type, [&](auto f) {
+    typedef decltype(f) F;
+    float piece[BLOCK * 16];
+    for (int64_t k = 0; k < cols; k += BLOCK) {
+      tile_piece<F>(piece, p + k / F::COLUMNS * F::BYTES, int(r / PIECE), int(k % F::COLUMNS / BLOCK));
+      for (int j = 0; j < BLOCK; j++) out[k + j] = piece[j * 16 + r];
+    }
+  });
 }
 
 // Row r of a weight, packed or dense (row-major f32).

@@ -72,8 +72,7 @@ PITH_EXPORT(kernel_name) const char* wasm_kernel_name(int32_t i) {
   return i < count ? kernels[i].name : nullptr;
 }
 PITH_EXPORT(type_name) const char* wasm_type_name(int32_t i) {
-  static const char* const names[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "i32", "kv_f32", "kv_f16", "adapters"};
-  return i < int32_t(sizeof names / sizeof *names) ? names[i] : nullptr;
+  return i < TYPES ? TYPE_NAMES[i] : nullptr;
 }
 
 // --- Weights ----------------------------------------------------------------------------------------------------------

@@ -36,7 +36,6 @@ const COMMON = [
   "pack.cc",
   "pool.cc",
   "program.cc",
-  "requantize.cc",
   "storage.cc",
 ];
 const AVX2 = ["-mavx2", "-mfma", "-mf16c"];

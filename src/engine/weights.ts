@@ -1,18 +1,11 @@
-// The weight types the engine computes with: block geometry, and exact conversion to and from floats.
-// Knows nothing of files; the layout that kernels read is in panels.ts.
-//
-// Byte layouts (little-endian), one block:
-//   f32, f16, bf16   one element
-//   q8_0   32 elements, 34 bytes:   f16 d | i8 qs[32]                       x[i] = d * qs[i]
-//   q4_0   32 elements, 18 bytes:   f16 d | u8 qs[16]                       x[j] = d * ((qs[j] & 15) - 8)
-//                                                                      x[16+j] = d * ((qs[j] >> 4) - 8)
-//   q6_k  256 elements, 210 bytes:  u8 ql[128] | u8 qh[64] | i8 scales[16] | f16 d
-//          six bits q: four in ql, two in qh                                x = d * scales[i / 16] * (q - 32)
+// The weight types the engine computes with: block geometry, and conversion to and from floats (exactly, from blocks:
+// dequantize.ts). Knows nothing of files; the layout that kernels read is in panels.ts.
 
-import { bf16ToF32Array, f16ToF32, f16ToF32Array, f32ToBf16Array, f32ToF16, f32ToF16Array } from "./half.ts";
+import { type BlockType, dequantizeBlocks } from "./dequantize.ts";
+import { bf16ToF32Array, f16ToF32Array, f32ToBf16Array, f32ToF16, f32ToF16Array } from "./half.ts";
 
-/** A type the engine has kernels (or, for `q6_k`, a dequantizer) for. */
-export type WeightType = "f32" | "f16" | "bf16" | "q8_0" | "q4_0" | "q6_k";
+/** A type the engine has kernels for. */
+export type WeightType = "f32" | "f16" | "bf16" | BlockType;
 
 export interface WeightTypeInfo {
   readonly name: WeightType;
@@ -30,7 +23,17 @@ export const WEIGHT_TYPES: Readonly<Record<WeightType, WeightTypeInfo>> = {
   bf16: { name: "bf16", ggmlType: 30, blockSize: 1, blockBytes: 2 },
   q8_0: { name: "q8_0", ggmlType: 8, blockSize: 32, blockBytes: 34 },
   q4_0: { name: "q4_0", ggmlType: 2, blockSize: 32, blockBytes: 18 },
+  q4_1: { name: "q4_1", ggmlType: 3, blockSize: 32, blockBytes: 20 },
+  q5_0: { name: "q5_0", ggmlType: 6, blockSize: 32, blockBytes: 22 },
+  q5_1: { name: "q5_1", ggmlType: 7, blockSize: 32, blockBytes: 24 },
+  q2_k: { name: "q2_k", ggmlType: 10, blockSize: 256, blockBytes: 84 },
+  q3_k: { name: "q3_k", ggmlType: 11, blockSize: 256, blockBytes: 110 },
+  q4_k: { name: "q4_k", ggmlType: 12, blockSize: 256, blockBytes: 144 },
+  q5_k: { name: "q5_k", ggmlType: 13, blockSize: 256, blockBytes: 176 },
   q6_k: { name: "q6_k", ggmlType: 14, blockSize: 256, blockBytes: 210 },
+  iq4_nl: { name: "iq4_nl", ggmlType: 20, blockSize: 32, blockBytes: 18 },
+  iq4_xs: { name: "iq4_xs", ggmlType: 23, blockSize: 256, blockBytes: 136 },
+  mxfp4: { name: "mxfp4", ggmlType: 39, blockSize: 32, blockBytes: 17 },
 };
 
 /** Whether `name` is one of {@link WEIGHT_TYPES}. */
@@ -53,7 +56,8 @@ export function weightBytes(type: WeightType, elements: number): number {
 }
 
 /**
- * `out[i]` = the value of element `i`, exact for every type (no product here needs more than 24 bits).
+ * `out[i]` = the value of element `i`: exact, but that types with a minimum (`d * q + m`) may need more than the 24 bits of
+ * an f32, and are rounded once.
  * @throws {RangeError} when `bytes` is not what `out.length` elements take.
  */
 export function dequantize(type: WeightType, bytes: Uint8Array, out: Float32Array | Float64Array): void {
@@ -73,16 +77,17 @@ export function dequantize(type: WeightType, bytes: Uint8Array, out: Float32Arra
     case "bf16":
       bf16ToF32Array(uint16View(bytes), out);
       break;
-    case "q8_0":
-      dequantizeQ8(bytes, out);
-      break;
-    case "q4_0":
-      dequantizeQ4(bytes, out);
-      break;
-    case "q6_k":
-      dequantizeQ6K(bytes, out);
-      break;
+    default:
+      dequantizeBlocks(type, bytes, out);
   }
+}
+
+/** Types that {@link quantize} writes. */
+export type WritableType = "f32" | "f16" | "bf16" | "q8_0" | "q4_0";
+
+/** Whether {@link quantize} writes `type`. */
+export function isWritable(type: WeightType): type is WritableType {
+  return type === "f32" || type === "f16" || type === "bf16" || type === "q8_0" || type === "q4_0";
 }
 
 /**
@@ -91,9 +96,8 @@ export function dequantize(type: WeightType, bytes: Uint8Array, out: Float32Arra
  * every step in f32.
  * @throws {RangeError} when `values` is not a whole number of blocks, or a block holds NaN, infinity or a
  *   value whose scale does not fit in f16.
- * @throws {TypeError} for `q6_k`, which is only read.
  */
-export function quantize(type: WeightType, values: Float32Array): Uint8Array {
+export function quantize(type: WritableType, values: Float32Array): Uint8Array {
   const bytes = new Uint8Array(weightBytes(type, values.length));
   switch (type) {
     case "f32":
@@ -111,8 +115,10 @@ export function quantize(type: WeightType, values: Float32Array): Uint8Array {
     case "q4_0":
       quantizeQ4(values, bytes);
       break;
-    case "q6_k":
-      throw new TypeError("Cannot quantize to q6_k, which is only read: want f32, f16, bf16, q8_0 or q4_0");
+    default:
+      throw new TypeError(
+        `Cannot quantize to ${type}, which is only read: want f32, f16, bf16, q8_0 or q4_0`,
+      );
   }
   return bytes;
 }
@@ -126,43 +132,6 @@ function uint16View(bytes: Uint8Array): Uint16Array {
 function float32View(bytes: Uint8Array): Float32Array {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
-}
-
-function dequantizeQ8(bytes: Uint8Array, out: Float32Array | Float64Array): void {
-  for (let i = 0, b = 0; i < out.length; i += 32, b += 34) {
-    const d = f16ToF32(bytes[b]! | (bytes[b + 1]! << 8));
-    for (let j = 0; j < 32; j++) out[i + j] = d * ((bytes[b + 2 + j]! << 24) >> 24);
-  }
-}
-
-function dequantizeQ4(bytes: Uint8Array, out: Float32Array | Float64Array): void {
-  for (let i = 0, b = 0; i < out.length; i += 32, b += 18) {
-    const d = f16ToF32(bytes[b]! | (bytes[b + 1]! << 8));
-    for (let j = 0; j < 16; j++) {
-      const q = bytes[b + 2 + j]!;
-      out[i + j] = d * ((q & 15) - 8);
-      out[i + 16 + j] = d * ((q >>> 4) - 8);
-    }
-  }
-}
-
-function dequantizeQ6K(bytes: Uint8Array, out: Float32Array | Float64Array): void {
-  for (let i = 0, b = 0; i < out.length; i += 256, b += 210) {
-    const d = f16ToF32(bytes[b + 208]! | (bytes[b + 209]! << 8));
-    // Two halves of 128 elements: in each, 64 bytes of ql and 32 of qh give four runs of 32.
-    for (let half = 0; half < 2; half++) {
-      const ql = b + half * 64;
-      const qh = b + 128 + half * 32;
-      for (let run = 0; run < 4; run++) {
-        for (let l = 0; l < 32; l++) {
-          const low = (bytes[ql + (run & 1) * 32 + l]! >>> (run < 2 ? 0 : 4)) & 15;
-          const high = (bytes[qh + l]! >>> (run * 2)) & 3;
-          const scale = (bytes[b + 192 + half * 8 + run * 2 + (l >>> 4)]! << 24) >> 24;
-          out[i + half * 128 + run * 32 + l] = d * scale * ((low | (high << 4)) - 32);
-        }
-      }
-    }
-  }
 }
 
 function quantizeQ8(values: Float32Array, bytes: Uint8Array): void {

@@ -332,10 +332,10 @@ describe("refused when read", () => {
   });
 
   test("a known type that is not computed with is listed, and refused as a weight by name", async () => {
-    const { tensors } = await readGguf(withTensor([256], 12, 0, 160));
-    expect(tensors.get("w")!.type).toBe("q4_k");
+    const { tensors } = await readGguf(withTensor([256], 17, 0, 96));
+    expect(tensors.get("w")!.type).toBe("iq2_xs");
     expect(() => weightTensor(tensors, "w", "m.gguf")).toThrow(
-      'Cannot load "m.gguf": tensor "w" has type q4_k, want one of f32, f16, bf16, q8_0, q4_0, q6_k',
+      'Cannot load "m.gguf": tensor "w" has type iq2_xs, want one of f32, f16, bf16, q8_0, q4_0, q4_1,',
     );
     expect(() => weightTensor(tensors, "v", "m.gguf")).toThrow(
       'Cannot load "m.gguf": tensor "v" is missing among its 1',

@@ -20,7 +20,7 @@ export interface ConvertResult {
   readonly path: string;
   readonly format: "gguf" | "folder";
   /** Type of most of the weights. */
-  readonly type: SaveType;
+  readonly type: WeightType;
   /** Matrices whose width no block of the wanted type divides, written as f16 instead. */
   readonly fallbacks: readonly { readonly name: string; readonly shape: readonly number[] }[];
   /** Tensors of the source that the model has no use for, and that were left out. */
@@ -61,7 +61,7 @@ export interface Parameter {
   /** The type it is written in where none is asked for. */
   readonly natural: WeightType;
   /** Told the type that it will be written in. */
-  readonly onType?: (type: SaveType) => void;
+  readonly onType?: (type: WeightType) => void;
 }
 
 /** Writes what `change` makes of a model's parameters. Everything that can be refused is refused before it is asked. */

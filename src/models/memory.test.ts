@@ -35,7 +35,7 @@ test("a KV cache of whole pages, heads padded to 16", () => {
 test("a matrix in panels of 16 rows", () => {
   expect(packedBytes("q4_0", [16, 64])).toBe(16 * 2 * 18);
   expect(packedBytes("f16", [17, 3])).toBe(32 * 3 * 2);
-  expect(packedBytes("q6_k", [16, 256])).toBe(16 * 8 * 34);
+  expect(packedBytes("q6_k", [16, 256])).toBe(16 * 210);
 });
 
 test("parameters of a config", () => {

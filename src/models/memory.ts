@@ -34,12 +34,12 @@ export function kvBytes(config: Config, tokens: number, type: KvType): number {
   return Math.ceil(tokens / PAGE) * config.num_hidden_layers * config.num_key_value_heads * block;
 }
 
-/** Bytes of one matrix as 16-row panels. A q6_k matrix, which is only read, is held as q8_0. */
+/** Bytes of one matrix as 16-row panels. */
 export function packedBytes(type: WeightType, shape: readonly number[]): number {
-  const held = WEIGHT_TYPES[type === "q6_k" ? "q8_0" : type];
+  const { blockSize, blockBytes } = WEIGHT_TYPES[type];
   const cols = shape.at(-1) ?? 1;
   const rows = shape.slice(0, -1).reduce((a, b) => a * b, 1);
-  return Math.ceil(rows / 16) * 16 * Math.ceil(cols / held.blockSize) * held.blockBytes;
+  return Math.ceil(rows / 16) * 16 * Math.ceil(cols / blockSize) * blockBytes;
 }
 
 /** The sum for a model whose tensors have these types and shapes. */

@@ -1,15 +1,22 @@
 // The values of parameters as they are written: read in pieces of whole rows, moved between the two row orders of q
 // and k, and encoded in another type. Never more than a piece in memory.
 
-import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../engine/weights.ts";
+import {
+  dequantize,
+  quantize,
+  WEIGHT_TYPES,
+  type WeightType,
+  type WritableType,
+  weightBytes,
+} from "../engine/weights.ts";
 import { asWeight } from "../formats/index.ts";
 import type { Config } from "./config.ts";
 import type { GgufForm } from "./definition.ts";
 import { interleavedHeads, moveRows } from "./gguf-names.ts";
 import type { OpenedModel } from "./open.ts";
 
-/** Types that weights can be written in. */
-export type SaveType = Exclude<WeightType, "q6_k">;
+/** Types that weights can be converted to. */
+export type SaveType = WritableType;
 export const SAVE_TYPES: readonly SaveType[] = ["f32", "f16", "bf16", "q8_0", "q4_0"];
 
 /** A parameter that is read by rows: a matrix [rows, cols], or a vector [n] with n rows of one column. */
@@ -39,16 +46,16 @@ export function parameterRows(model: OpenedModel): RowSource[] {
   });
 }
 
-/** The type that a parameter is written in, and whether the wanted one could not hold it. */
+/** The type that a parameter is written in (by default its own), and whether the wanted one could not hold it. */
 export function typeFor(
   source: RowSource,
   wanted: SaveType | undefined,
-): { type: SaveType; fallback: boolean } {
+): { type: WeightType; fallback: boolean } {
   if (source.shape.length < 2) return { type: "f32", fallback: false };
   // Tables of positions and kinds are small, and llama.cpp leaves them in floats.
   if (wanted && WEIGHT_TYPES[wanted].blockSize > 1 && FLOAT_TABLE.test(source.name))
     return { type: "f32", fallback: false };
-  const type = wanted ?? (source.type === "q6_k" ? "q8_0" : source.type);
+  const type = wanted ?? source.type;
   const fits = source.shape.at(-1)! % WEIGHT_TYPES[type].blockSize === 0;
   return fits ? { type, fallback: false } : { type: "f16", fallback: true };
 }
@@ -63,7 +70,7 @@ const PIECE_VALUES = 2 ** 20;
  */
 export async function* encodeRows(
   source: RowSource,
-  type: SaveType,
+  type: WeightType,
   order: "hf" | "gguf",
   gguf: GgufForm,
   config: Config,
@@ -79,7 +86,7 @@ export async function* encodeRows(
     const count = Math.min(step, rows - first);
     const found = await source.read(first, count);
     const bytes = heads ? moveRows(found, count, count / unit, order) : found;
-    yield source.type === type ? bytes : recode(source, bytes, count * cols, type);
+    yield source.type === type ? bytes : recode(source, bytes, count * cols, type as SaveType);
   }
 }
 

@@ -3,6 +3,7 @@
 
 import { mkdir, mkdtemp, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
+import type { WeightType } from "../engine/weights.ts";
 import {
   type GgufValue,
   type TensorToWrite,
@@ -17,7 +18,7 @@ import type { Definition } from "./definition.ts";
 import { configToGguf } from "./gguf-config.ts";
 import { toGgufName } from "./gguf-names.ts";
 import { ropeFactors } from "./rope.ts";
-import { encodeRows, type RowSource, type SaveType } from "./rows.ts";
+import { encodeRows, type RowSource } from "./rows.ts";
 import { poolingType, type SentenceConfig, sentenceFiles } from "./sentence.ts";
 import { storedShape, toStored } from "./stored.ts";
 
@@ -29,7 +30,7 @@ export interface ModelToSave {
   /** `general.name` of a GGUF file. */
   readonly name: string;
   /** Every parameter of the definition, with the type it is written in. */
-  readonly parameters: readonly { readonly source: RowSource; readonly type: SaveType }[];
+  readonly parameters: readonly { readonly source: RowSource; readonly type: WeightType }[];
   readonly tokenizer?: Tokenizer;
   readonly sentence?: SentenceConfig;
 }
@@ -40,7 +41,24 @@ export interface SaveOptions {
 }
 
 /** GGUF's numbers for "most matrices are of this type". */
-const FILE_TYPES: Record<SaveType, number> = { f32: 0, f16: 1, q4_0: 2, q8_0: 7, bf16: 32 };
+const FILE_TYPES: Record<WeightType, number> = {
+  f32: 0,
+  f16: 1,
+  q4_0: 2,
+  q4_1: 3,
+  q8_0: 7,
+  q5_0: 8,
+  q5_1: 9,
+  q2_k: 10,
+  q3_k: 12,
+  q4_k: 15,
+  q5_k: 17,
+  q6_k: 18,
+  iq4_nl: 25,
+  iq4_xs: 30,
+  bf16: 32,
+  mxfp4: 38,
+};
 /** Of the block layouts; the only version there is. */
 const QUANTIZATION_VERSION = 2;
 
@@ -118,8 +136,8 @@ function ropeTensors({ rope, head_dim }: Config, { gguf }: Definition): [string,
 }
 
 /** The type of most of the matrices' elements. */
-export function mainType(model: Pick<ModelToSave, "parameters">): SaveType {
-  const elements = new Map<SaveType, number>();
+export function mainType(model: Pick<ModelToSave, "parameters">): WeightType {
+  const elements = new Map<WeightType, number>();
   for (const { source, type } of model.parameters) {
     if (source.shape.length < 2) continue;
     elements.set(type, (elements.get(type) ?? 0) + source.shape.reduce((a, b) => a * b, 1));

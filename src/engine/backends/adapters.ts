@@ -5,7 +5,7 @@ import type { AdapterLinear, LinearChange } from "../backend.ts";
 import type { LinearAttrs } from "../ops/linear.ts";
 import type { Program } from "../program.ts";
 import type { Tensor } from "../tensor.ts";
-import { quantize, type WeightType } from "../weights.ts";
+import { quantize, type WeightType, type WritableType } from "../weights.ts";
 import { packedBytes } from "./checks.ts";
 
 /** A table of adapters, as a storage has it. */
@@ -40,7 +40,7 @@ const ALIGN = 64;
  * What A, B and a replaced weight are held in, by the type of the linear's own weight: never coarser than it. A of a
  * quantized one is multiplied with the int8 activations that its product makes anyway.
  */
-export function adapterTypes(type: WeightType): { a: WeightType; b: WeightType; w: WeightType } {
+export function adapterTypes(type: WeightType): { a: WritableType; b: WritableType; w: WritableType } {
   if (type === "f32") return { a: "f32", b: "f32", w: "f32" };
   if (type === "f16" || type === "bf16") return { a: "f16", b: "f16", w: "f16" };
   return { a: "q8_0", b: "f16", w: "q8_0" };
@@ -108,7 +108,7 @@ export function layOut(
     values: Float32Array,
     rows: number,
     cols: number,
-    wanted: WeightType,
+    wanted: WritableType,
     scale: number,
     unit: number,
   ) => {
@@ -137,7 +137,7 @@ export function layOut(
   return { parts, bytes: at };
 }
 
-function asFloat(type: WeightType): WeightType {
+function asFloat(type: WritableType): WritableType {
   return type === "q8_0" ? "f16" : type;
 }
 

@@ -47,14 +47,13 @@ export interface Addon {
   read(storage: Handle, into: ArrayBufferView, at: number): void;
   /** Rows of a weight as they lie in a file; heads: see WeightSource.interleavedHeads, 0 for none. */
   fill(weight: Handle, row: number, rows: number, bytes: Uint8Array, heads: number): void;
-  /** All rows from a file; q6k: the file has q6_k, the weight is q8_0. Answers [error, end]: 0, a system error number, or one of LOAD_*. */
+  /** All rows from a file. Answers [error, end]: 0, a system error number, or one of LOAD_*. */
   load(
     weight: Handle,
     path: string,
     offset: number,
     heads: number,
     threads: number,
-    q6k: boolean,
   ): Promise<[error: number, end: number]>;
 
   program(image: Int32Array, isa: string): Handle;
@@ -82,10 +81,9 @@ export interface Addon {
   sampled(executable: Handle, ids: Int32Array, logprobs: Float64Array): void;
 }
 
-/** Answers of `Addon.load`: the file ended (at `end`), the weight was freed meanwhile, a q6_k scale is out of range. */
+/** Answers of `Addon.load`: the file ended (at `end`), the weight was freed meanwhile. */
 export const LOAD_SHORT = -1;
 export const LOAD_CANCELLED = -2;
-export const LOAD_NOT_FINITE = -3;
 
 /** `PITH_ADDON` names another build of it (one with sanitizers). */
 function addonPath(): string {

@@ -5,7 +5,7 @@
 import { type Dims, type KvSpec, PAGE, type WeightSource } from "../backend.ts";
 import type { Program } from "../program.ts";
 import { elements, symbol, type Tensor } from "../tensor.ts";
-import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "../weights.ts";
+import { dequantize, type WeightType, weightBytes } from "../weights.ts";
 import { type AdapterTable, checkAdapterBinding } from "./adapters.ts";
 
 /** Rows interleaved in a packed weight; equals PANEL in kernels/pith.h. */
@@ -173,8 +173,8 @@ export function isFloat(data: Float32Array | Int32Array): data is Float32Array {
   return data instanceof Float32Array;
 }
 
-/** Rows and columns of a weight, and the type it is held in: q6_k has no kernels, q8_0 is the nearest that has. */
-export function checkWeight(source: WeightSource): { rows: number; cols: number; held: WeightType } {
+/** Rows and columns of a weight. */
+export function checkWeight(source: WeightSource): { rows: number; cols: number } {
   const { name, shape, type } = source;
   const cols = shape.at(-1) ?? 1;
   const rows = checkElements(shape.slice(0, -1), name);
@@ -188,7 +188,7 @@ export function checkWeight(source: WeightSource): { rows: number; cols: number;
     throw new RangeError(
       `Cannot load "${name}": ${rows} rows in ${heads} heads, wanted an even number of rows in each`,
     );
-  return { rows, cols, held: type === "q6_k" ? "q8_0" : type };
+  return { rows, cols };
 }
 
 /** @throws {RangeError} when the source gives another number of bytes */
@@ -205,29 +205,18 @@ export async function readAll(
   return data;
 }
 
-/** A weight's rows, a few panels at a time, in the type they are held in. */
+/** A weight's rows, a few panels at a time. */
 export async function* readPieces(
   source: WeightSource,
 ): AsyncGenerator<{ row: number; rows: number; bytes: Uint8Array }> {
-  const { rows, cols, held } = checkWeight(source);
+  const { rows, cols } = checkWeight(source);
   const rowBytes = weightBytes(source.type, cols);
   const step = Math.max(1, Math.floor(PIECE_BYTES / (rowBytes * PANEL + 1))) * PANEL;
   for (let row = 0; row < rows; row += step) {
     const n = Math.min(step, rows - row);
     const bytes = await readAll(source, source.offset + row * rowBytes, n * rowBytes);
-    yield {
-      row,
-      rows: n,
-      bytes: held === source.type ? bytes : requantize(source.type, held, bytes, n * cols),
-    };
+    yield { row, rows: n, bytes };
   }
-}
-
-function requantize(from: WeightType, to: WeightType, bytes: Uint8Array, n: number): Uint8Array {
-  if (n % WEIGHT_TYPES[to].blockSize !== 0) throw new RangeError(`Cannot hold ${n} elements as ${to}`);
-  const values = new Float32Array(n);
-  dequantize(from, bytes, values);
-  return quantize(to, values);
 }
 
 /** Bytes of a packed weight: rows are padded to whole panels. */

@@ -14,7 +14,7 @@ const SLOT = 1;
 const INPUT = 2;
 const SYMBOLS = { T: 1, S: 2, R: 3 } as const;
 /** Numbers of F32 and I32 in kernels/pith.h. */
-const TYPES = { f32: 0, i32: 5 } as const;
+const TYPES = { f32: 0, i32: 1 } as const;
 const ALIGN = 64;
 const RANK = 3;
 

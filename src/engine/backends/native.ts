@@ -16,7 +16,7 @@ import type {
 import { chooseThreads } from "../machine.ts";
 import type { Program } from "../program.ts";
 import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
-import { type Addon, type Handle, LOAD_CANCELLED, LOAD_NOT_FINITE, LOAD_SHORT, loadAddon } from "./addon.ts";
+import { type Addon, type Handle, LOAD_CANCELLED, LOAD_SHORT, loadAddon } from "./addon.ts";
 import {
   checkDense,
   checkDenseRange,
@@ -133,11 +133,12 @@ export class NativeBackend implements Backend {
   async weight(source: WeightSource, signal?: AbortSignal): Promise<Storage> {
     this.checkOpen(`load "${source.name}"`);
     signal?.throwIfAborted();
-    const { rows, cols, held } = checkWeight(source);
+    const { rows, cols } = checkWeight(source);
+    const { type } = source;
     if (source.shape.length < 2) return this.dense("f32", source.shape, await readVector(source));
-    const handle = this.addon.weight(this.types.get(held)!, rows, cols);
-    const bytes = packedBytes(held, rows, cols);
-    const storage = this.own(new NativeStorage(this, handle, "weight", bytes, held, [...source.shape]));
+    const handle = this.addon.weight(this.types.get(type)!, rows, cols);
+    const bytes = packedBytes(type, rows, cols);
+    const storage = this.own(new NativeStorage(this, handle, "weight", bytes, type, [...source.shape]));
     try {
       if (source.source.path !== undefined) await this.fromFile(source, storage, signal);
       else
@@ -160,20 +161,13 @@ export class NativeBackend implements Backend {
     loading?.add(storage);
     try {
       const heads = source.interleavedHeads ?? 0;
-      const q6k = source.type === "q6_k";
-      const { handle } = storage;
-      const answer = await this.addon.load(handle, path, source.offset, heads, this.threads, q6k);
-      const [error, end] = answer;
+      const [error, end] = await this.addon.load(storage.handle, path, source.offset, heads, this.threads);
       signal?.throwIfAborted();
       if (error === LOAD_CANCELLED) this.checkOpen(`load "${source.name}"`);
       if (error === 0) return;
       if (error === LOAD_SHORT)
         throw new RangeError(
           `Cannot read "${path}": tensor "${source.name}" ends at byte ${source.offset + source.bytes}, but the file has ${end}`,
-        );
-      if (error === LOAD_NOT_FINITE)
-        throw new RangeError(
-          `Cannot load "${source.name}" of "${path}" as q8_0: a scale is not finite, or too large for f16`,
         );
       const message = getSystemErrorMap().get(-error)?.[1] ?? `system error ${error}`;
       throw new Error(`Cannot read "${path}" for tensor "${source.name}": ${message}`);

@@ -1,13 +1,14 @@
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import type { WeightSource } from "../backend.ts";
+import { randomBlocks } from "../conformance/blocks.ts";
 import { CASES } from "../conformance/cases.ts";
 import { runCase, weightTypes } from "../conformance/run.ts";
 import { matmul_nt } from "../nn.ts";
 import { toPanels } from "../panels.ts";
 import { record } from "../program.ts";
 import { type SampleRow, sample } from "../sampler.ts";
-import { quantize, type WeightType } from "../weights.ts";
+import { isWritable, quantize, WEIGHT_TYPES, type WeightType } from "../weights.ts";
 import { WasmBackend, type WasmStorage } from "./wasm.ts";
 import { WASM_LIMIT } from "./wasm-module.ts";
 
@@ -122,7 +123,9 @@ describe("the module", () => {
 
 describe("weights", () => {
   const weight = (type: WeightType, rows: number, cols: number): [WeightSource, Uint8Array] => {
-    const bytes = quantize(type, random(rows * cols, rows));
+    const bytes = isWritable(type)
+      ? quantize(type, random(rows * cols, rows))
+      : randomBlocks(type, rows * cols, rows);
     const read = async (offset: number, length: number) =>
       bytes.subarray(offset - 100, offset - 100 + length);
     const source = { name: "memory", read };
@@ -132,10 +135,10 @@ describe("weights", () => {
   it("lie in panels as TypeScript makes them", async () => {
     const b = await backend();
     const used = b.module.used;
-    for (const type of ["f32", "f16", "bf16", "q8_0", "q4_0"] as const)
+    for (const type of Object.keys(WEIGHT_TYPES) as WeightType[])
       for (const [rows, cols] of [
-        [1, 32],
-        [70, 96],
+        [1, 256],
+        [70, 768],
         [3000, 512],
       ] as const) {
         const [source, bytes] = weight(type, rows, cols);

@@ -145,13 +145,13 @@ export class WasmBackend implements Backend {
   async weight(source: WeightSource, signal?: AbortSignal): Promise<Storage> {
     this.checkOpen(`load "${source.name}"`);
     signal?.throwIfAborted();
-    const { rows, cols, held } = checkWeight(source);
-    const { name, shape } = source;
+    const { rows, cols } = checkWeight(source);
+    const { name, shape, type } = source;
     if (shape.length < 2) return this.dense("f32", shape, await readVector(source));
     const { module } = this;
-    const type = this.types.get(held)!;
-    const block = module.alloc(packedBytes(held, rows, cols), `weight "${name}" (${held}[${shape}])`);
-    const storage = new WasmStorage(this, block, "weight", held, [...shape]);
+    const number = this.types.get(type)!;
+    const block = module.alloc(packedBytes(type, rows, cols), `weight "${name}" (${type}[${shape}])`);
+    const storage = new WasmStorage(this, block, "weight", type, [...shape]);
     let room: Block | undefined;
     try {
       for await (const piece of readPieces(source)) {
@@ -160,7 +160,16 @@ export class WasmBackend implements Backend {
         room ??= module.alloc(piece.bytes.length, `room to read "${name}"`);
         module.bytes(room.address, piece.bytes.length).set(piece.bytes);
         const heads = source.interleavedHeads ?? 0;
-        module.exports.pack_rows(block.address, type, rows, cols, piece.row, piece.rows, room.address, heads);
+        module.exports.pack_rows(
+          block.address,
+          number,
+          rows,
+          cols,
+          piece.row,
+          piece.rows,
+          room.address,
+          heads,
+        );
       }
     } catch (error) {
       storage.free();

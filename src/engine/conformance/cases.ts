@@ -7,6 +7,7 @@ import type { OpName } from "../ops/index.ts";
 import type { LinearAttrs } from "../ops/linear.ts";
 import type { Shape } from "../tensor.ts";
 import { dequantize, quantize, type WeightType } from "../weights.ts";
+import { BLOCK_TYPES } from "./blocks.ts";
 
 export interface Operand {
   /** `kv` is a KV pool, `adapters` a table of them; `ids` an i32 input; everything else f32. */
@@ -189,6 +190,20 @@ export const CASES: readonly Case[] = [
     "odd sizes",
   ),
   row("matmul_nn", [x("T", 50), weight(50, 96)]),
+  row("gather_rows", [weight(40, 512, BLOCK_TYPES), ids(40, "T")], {}, "of blocks"),
+  row(
+    "matmul_nt",
+    [x("T", 512), weight(50, 512, BLOCK_TYPES)],
+    { int8: true },
+    "of blocks, int8 activations",
+  ),
+  row(
+    "matmul_nt",
+    [x("T", 512), weight(50, 512, BLOCK_TYPES)],
+    { int8: false },
+    "of blocks, float activations",
+  ),
+  row("matmul_nn", [x("T", 50), weight(50, 512, BLOCK_TYPES)], {}, "of blocks"),
   row("matmul_tn", [x("T", 37), x("T", 21)], {}, "", false),
   row("rope", [x("T", 3, 16), ids(9, "T"), vectorTable(9, 16)], { inverse: false }),
   row("rope", [x("T", 3, 16), ids(9, "T"), vectorTable(9, 8)], { inverse: true }, "partial, inverse"),

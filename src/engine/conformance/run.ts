@@ -2,7 +2,8 @@
 import { type Backend, type Dims, PAGE } from "../backend.ts";
 import { record } from "../program.ts";
 import { elements, type Shape, symbol, type Tensor } from "../tensor.ts";
-import { quantize, type WeightType } from "../weights.ts";
+import { isWritable, quantize, type WeightType } from "../weights.ts";
+import { randomBlocks } from "./blocks.ts";
 import { type Case, normal, type Operand, someAdapters } from "./cases.ts";
 
 export interface Outcome {
@@ -122,7 +123,9 @@ async function makeWeight(
   type: WeightType | "dense",
 ) {
   if (type === "dense") return backend.dense("f32", shape, values);
-  const bytes = quantize(type, values);
+  const bytes = isWritable(type)
+    ? quantize(type, values)
+    : randomBlocks(type, values.length, values.length % 16);
   const source = {
     name: "case",
     read: async (offset: number, length: number) => bytes.subarray(offset, offset + length),

@@ -1,7 +1,7 @@
 // Merging adapters into a model's weights: W' = W + s BA, with DoRA m (W + s BA) / ‖W + s BA‖ by rows, and whole tensors
 // in place of the model's. Streamed by rows; what no adapter changes is copied bit for bit.
 
-import { dequantize, quantize, type WeightType } from "../../engine/weights.ts";
+import { dequantize, isWritable, quantize, type WeightType } from "../../engine/weights.ts";
 import type { TensorInfo } from "../../formats/index.ts";
 import type { Config } from "../config.ts";
 import { type ConvertOptions, type ConvertResult, type Parameter, writeModel } from "../convert.ts";
@@ -68,7 +68,9 @@ export async function fuse(
         );
       let type: SaveType = "f32";
       const source = mergedRows(base, steps, model, (base, exact) => cost.add(type, base, exact));
-      return { source, natural: base.type, onType: (t) => (type = t) };
+      // What can only be read is written as q8_0.
+      const natural = isWritable(base.type) ? base.type : "q8_0";
+      return { source, natural, onType: (t) => (type = t as SaveType) };
     });
     return { config: merge.config, parameters };
   });
