@@ -174,7 +174,7 @@ describe("pith evaluate", () => {
     const { out, code } = await evaluate("--text", text, "--ctx", "32");
     expect(code).toBe(0);
     expect(out).toMatch(
-      /^perplexity +[\d.]+ ± [\d.]+\ntokens +\d+ scored\nconvention +windows: \d of 32 tokens/,
+      /^perplexity +[\d.]+ ± [\d.]+\ntokens +\d+ scored\nconvention +windows: \d, 32 tokens each/,
     );
     const json = JSON.parse((await evaluate("--text", text, "--ctx", "32", "--base", folder, "--json")).out);
     expect(Object.keys(json)).toEqual(

@@ -193,8 +193,8 @@ function textRows(r: TextResult): [string, string][] {
   const of = r.windows < r.windows_total ? ` of ${figure(r.windows_total)}` : "";
   const cut =
     r.convention === "windows"
-      ? `windows: ${figure(r.windows)}${of} of ${r.ctx} tokens, the second half of each scored (as llama.cpp)`
-      : `strided: ${figure(r.windows)}${of} of ${r.ctx} tokens, ${r.stride} apart, each token scored once (as transformers)`;
+      ? `windows: ${figure(r.windows)}${of}, ${r.ctx} tokens each, the second half scored (as llama.cpp)`
+      : `strided: ${figure(r.windows)}${of} windows, ${r.ctx} tokens each, ${r.stride} apart, every token scored once (as transformers)`;
   const rows: [string, string][] = [
     ["perplexity", `${precise(r.perplexity)} ± ${precise(r.perplexity_se)}`],
     ["tokens", `${figure(r.tokens)} scored`],
