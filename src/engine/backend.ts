@@ -99,6 +99,13 @@ export interface Backend {
    * @throws {Error} while a run uses the slot
    */
   setAdapter(storage: Storage, slot: number, changes: ReadonlyMap<number, LinearChange> | undefined): void;
+  /**
+   * Copies a KV page out: [layers, 2 (keys, values), 64 positions, heads, head_dim] in the pool's type, on every backend.
+   * @throws {RangeError | TypeError} for a page that the pool has not, or a type that cannot be copied
+   */
+  readKv(storage: Storage, page: number): Uint8Array;
+  /** Copies a KV page in. Only while no run uses that page. */
+  writeKv(storage: Storage, page: number, data: Uint8Array): void;
   /** Copies into dense storage, from element `start`. */
   write(storage: Storage, data: Float32Array | Int32Array, start?: number): void;
   /** Copies out of dense storage, from element `start`; fills `into`. */

@@ -7,6 +7,7 @@ import {
   bitsPerWeight,
   createRuntime,
   type LoadProgress,
+  modelIdentity,
   type OpenedModel,
   openModel,
 } from "../models/index.ts";
@@ -71,7 +72,7 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
       });
       // Read while the weights are: ids need none, so a missing tokenizer is an error only where text is asked for.
       const reading = opened.tokenizer().catch((error: unknown) => error as Error);
-      const [runtime, tokenizer] = await Promise.all([loading, reading]);
+      const [runtime, tokenizer, identity] = await Promise.all([loading, reading, modelIdentity(opened)]);
       return new Model({
         name: opened.name,
         config: opened.config,
@@ -81,6 +82,7 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
         backend,
         bytes: { ...runtime.bytes, perToken: runtime.bytes.weights - gatheredBytes(opened) },
         bitsPerWeight: bitsPerWeight(opened),
+        identity,
         loadAdapter: adapterLoader(opened.name),
         release() {
           runtime.close();

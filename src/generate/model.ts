@@ -11,6 +11,7 @@ import { Generation } from "./generation.ts";
 import { type ConstraintOptions, constraintGrammar, Grammars, type TokenMasker } from "./grammar/index.ts";
 import { type SamplingOptions, sampleRow, seedOf } from "./sampling.ts";
 import { type Mask, Sequence } from "./sequence.ts";
+import { loadSession, type SessionKey, saveSession } from "./session.ts";
 import { TextStream } from "./stream.ts";
 
 export interface GenerateOptions extends SamplingOptions, ConstraintOptions {
@@ -35,6 +36,9 @@ export interface ChatOptions extends Omit<GenerateOptions, "raw"> {
   readonly template?: Readonly<Record<string, unknown>>;
 }
 
+/** With which adapters a session is computed. */
+export type SessionOptions = Pick<GenerateOptions, "adapter">;
+
 /** What a model is made of; `loadModel` brings it together. */
 export interface ModelParts {
   readonly name: string;
@@ -50,6 +54,8 @@ export interface ModelParts {
   readonly bitsPerWeight: number;
   /** Reads an adapter of this model; absent: none can be attached. */
   readonly loadAdapter?: AdapterLoader;
+  /** Digest of the model, for sessions. */
+  readonly identity: string;
   /** Frees weights, cache and threads. */
   release(): void;
 }
@@ -220,6 +226,32 @@ export class Model implements AsyncDisposable {
       adapters?.release();
       throw error;
     }
+  }
+
+  /**
+   * Writes keys and values of `ids` (a prompt and its answer) to a file whose name ends in .safetensors, as far as the
+   * cache still has them: whole pages of 64 tokens. Gives the number of tokens; at 0 nothing is written.
+   */
+  async saveSession(path: string, ids: ArrayLike<number>, options: SessionOptions = {}): Promise<number> {
+    const key = this.#sessionKey(options);
+    return saveSession(path, ids, key, this.#engine.scheduler.pool, this.#parts.runner.kv);
+  }
+
+  /**
+   * Takes a session into the cache, where prompts that begin with its tokens find them. Gives these tokens.
+   * @throws {Error} for a file that is damaged, or of another model, adapter or type of cache
+   */
+  async loadSession(path: string, options: SessionOptions = {}): Promise<Int32Array> {
+    const key = this.#sessionKey(options);
+    const { scheduler, vocab_size } = this.#engine;
+    return loadSession(path, key, scheduler.pool, this.#parts.runner.kv, vocab_size);
+  }
+
+  #sessionKey({ adapter }: SessionOptions): SessionKey {
+    if (this.#closed) throw new Error("Cannot use a session: the model is closed");
+    const used = this.#adapters.use(adapter);
+    used?.release();
+    return { model: this.#parts.identity, adapter: used?.use.key ?? "" };
   }
 
   /** Ends what is running with an error and frees all memory. More than once is no error. */

@@ -6,6 +6,7 @@ export { parseConfig, parseGenerationConfig } from "./config.ts";
 export { type ConvertOptions, type ConvertResult, convert } from "./convert.ts";
 export type { Batch, Definition, Module } from "./definition.ts";
 export { plainModule } from "./definition.ts";
+export { modelIdentity } from "./identity.ts";
 export { bitsPerWeight, type Inspection, inspect } from "./inspect.ts";
 export { type LayerType, layerRope, layerWindow, ropeTables } from "./layers.ts";
 export { type LoadOptions, type LoadProgress, loadWeights } from "./load.ts";

@@ -5,6 +5,7 @@ import {
   type Backend,
   type Dims,
   type Executable,
+  type KvSpec,
   type KvType,
   type LinearChange,
   PAGE,
@@ -47,6 +48,8 @@ export interface Runtime {
   /** Width P of the input `pages` [S, P]. */
   readonly pagesPerSequence: number;
   readonly kvType: KvType;
+  /** The KV pool's pages, as `Backend.readKv` gives them. */
+  readonly kv: KvAccess;
   /** Bytes of weights, and of the KV pool. */
   readonly bytes: { readonly weights: number; readonly kv: number };
   /** Slots of changes that sequences may run with, as many as a step has sequences. */
@@ -58,6 +61,14 @@ export interface Runtime {
   scoring(maxima: Dims, pages: number, changes?: ReadonlyMap<number, LinearChange>): Scoring;
   /** Frees what was loaded; the backend stays. More than once is no error. */
   close(): void;
+}
+
+/** What a session saves and loads. */
+export interface KvAccess {
+  readonly spec: KvSpec;
+  read(page: number): Uint8Array;
+  /** Not while a sequence uses the page. */
+  write(page: number, data: Uint8Array): void;
 }
 
 /** The table of adapters: a slot holds what one adapter, or several together, change of the linears. */
@@ -125,8 +136,14 @@ export async function createRuntime(
     }
     const pages = pagesFor(cacheTokens);
     const { num_hidden_layers: layers, num_key_value_heads, head_dim } = config;
-    const pool = (pages: number) =>
-      backend.kv({ layers, num_key_value_heads, head_dim, pages, type: kvType });
+    const kvSpec = (pages: number): KvSpec => ({
+      layers,
+      num_key_value_heads,
+      head_dim,
+      pages,
+      type: kvType,
+    });
+    const pool = (pages: number) => backend.kv(kvSpec(pages));
     const kv = pool(pages);
     owned.push(kv);
     const compile = (recorded: Program, maxima: Dims, kv: Storage): Executable => {
@@ -156,6 +173,11 @@ export async function createRuntime(
       pages,
       pagesPerSequence,
       kvType,
+      kv: {
+        spec: kvSpec(pages),
+        read: (page) => backend.readKv(kv, page),
+        write: (page, data) => backend.writeKv(kv, page, data),
+      },
       bytes: { weights: [...weights.values()].reduce((sum, w) => sum + w.bytes, 0), kv: kv.bytes },
       adapters: {
         slots: maxima.S,

@@ -9,6 +9,7 @@ import {
   adapterLoader,
   bitsPerWeight,
   createRuntime,
+  modelIdentity,
   openModel,
   type RuntimeOptions,
 } from "../../src/models/index.ts";
@@ -32,6 +33,7 @@ export async function loadOn(
   const opened = await openModel(folder);
   const runner = await createRuntime(opened, backend, { maxima: { T: 32, S: 8, R: 8 }, ...options });
   const tokenizer = await opened.tokenizer();
+  const identity = await modelIdentity(opened);
   await opened.close();
   const { name, config, generationConfig } = opened;
   return new Model({
@@ -43,6 +45,7 @@ export async function loadOn(
     backend,
     bytes: { ...runner.bytes, perToken: runner.bytes.weights },
     bitsPerWeight: bitsPerWeight(opened),
+    identity,
     loadAdapter: adapterLoader(name),
     release() {
       runner.close();

@@ -13,6 +13,7 @@ import type {
   Storage,
   WeightSource,
 } from "../backend.ts";
+import { checkKvPage, heldPageBytes, packKvPage, unpackKvPage } from "../kv-pages.ts";
 import { chooseThreads } from "../machine.ts";
 import type { Program } from "../program.ts";
 import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
@@ -213,6 +214,27 @@ export class NativeBackend implements Backend {
     }
     own.bytes = bytes;
     (storage as NativeStorage).bytes += bytes;
+  }
+
+  readKv(storage: Storage, page: number): Uint8Array {
+    const { spec, handle } = this.kvOf(storage, page);
+    const held = new Uint8Array(heldPageBytes(spec));
+    this.addon.read(handle, held, page * held.length);
+    return unpackKvPage(spec, held);
+  }
+
+  writeKv(storage: Storage, page: number, data: Uint8Array): void {
+    const { spec, handle } = this.kvOf(storage, page, data);
+    const held = packKvPage(spec, data);
+    this.addon.write(handle, held, page * held.length);
+  }
+
+  private kvOf(storage: Storage, page: number, data?: Uint8Array): NativeStorage & { spec: KvSpec } {
+    if (!(storage instanceof NativeStorage) || storage.backend !== this || !storage.spec)
+      throw new TypeError("Cannot copy a KV page: the storage is no pool of this backend");
+    if (storage.freed) throw new Error("Cannot copy a KV page: the pool was freed");
+    checkKvPage(storage.spec, page, data);
+    return storage as NativeStorage & { spec: KvSpec };
   }
 
   write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {

@@ -15,6 +15,7 @@ import type {
 } from "../backend.ts";
 import { PAGE } from "../backend.ts";
 import { f16ToF32, f32ToF16 } from "../half.ts";
+import { checkKvPage } from "../kv-pages.ts";
 import type { CoreOp, Value } from "../op.ts";
 import { OPS } from "../ops/index.ts";
 import { compose, type Program } from "../program.ts";
@@ -25,6 +26,7 @@ import { checkChanges, checkTable } from "./adapters.ts";
 
 interface ReferenceStorage extends Storage {
   readonly value: Value;
+  readonly spec?: KvSpec;
 }
 
 function storage(kind: Storage["kind"], bytes: number, value: Value): ReferenceStorage {
@@ -77,12 +79,31 @@ export class ReferenceBackend implements Backend {
     const data = new Float64Array(n);
     const round = spec.type === "f16" ? (x: number) => f16ToF32(f32ToF16(x)) : (x: number) => x;
     const { layers, num_key_value_heads, head_dim } = spec;
-    return storage("kv", n * (spec.type === "f16" ? 2 : 4), {
+    const made = storage("kv", n * (spec.type === "f16" ? 2 : 4), {
       data,
       shape: [n],
       type: "f32",
       kv: { layers, num_key_value_heads, head_dim, round, data },
     });
+    return { ...made, spec } as ReferenceStorage;
+  }
+
+  /** Values of an f32 pool are float64 here: they are rounded. */
+  readKv(source: Storage, page: number): Uint8Array {
+    const { value, spec } = source as ReferenceStorage;
+    checkKvPage(spec!, page);
+    const n = value.data.length / spec!.pages;
+    const data = Float32Array.from(value.data.subarray(page * n, (page + 1) * n));
+    return new Uint8Array((spec!.type === "f16" ? Uint16Array.from(data, f32ToF16) : data).buffer);
+  }
+
+  writeKv(target: Storage, page: number, bytes: Uint8Array): void {
+    const { value, spec } = target as ReferenceStorage;
+    checkKvPage(spec!, page, bytes);
+    const own = bytes.slice().buffer;
+    const data =
+      spec!.type === "f16" ? Float32Array.from(new Uint16Array(own), f16ToF32) : new Float32Array(own);
+    value.data.set(data, (page * value.data.length) / spec!.pages);
   }
 
   adapters(slots: number, linears: readonly AdapterLinear[]): Storage {

@@ -13,6 +13,7 @@ import type {
   Storage,
   WeightSource,
 } from "../backend.ts";
+import { checkKvPage, heldPageBytes, packKvPage, unpackKvPage } from "../kv-pages.ts";
 import type { Program } from "../program.ts";
 import { type AdapterTable, checkChanges, checkTable, layOut, VECTOR } from "./adapters.ts";
 import {
@@ -186,6 +187,26 @@ export class WasmBackend implements Backend {
     const { page, bytes } = poolSize(spec);
     const block = this.module.alloc(bytes, `${pages} KV pages (${type})`);
     return new WasmStorage(this, block, "kv", `kv_${type}`, [pages, page], spec);
+  }
+
+  readKv(storage: Storage, page: number): Uint8Array {
+    const { spec, block } = this.kvOf(storage, page);
+    const size = heldPageBytes(spec);
+    return unpackKvPage(spec, this.module.bytes(block.address + page * size, size).slice());
+  }
+
+  writeKv(storage: Storage, page: number, data: Uint8Array): void {
+    const { spec, block } = this.kvOf(storage, page, data);
+    const held = packKvPage(spec, data);
+    this.module.bytes(block.address + page * held.length, held.length).set(held);
+  }
+
+  private kvOf(storage: Storage, page: number, data?: Uint8Array): WasmStorage & { spec: KvSpec } {
+    if (!(storage instanceof WasmStorage) || storage.backend !== this || !storage.spec)
+      throw new TypeError("Cannot copy a KV page: the storage is no pool of this backend");
+    if (storage.freed) throw new Error("Cannot copy a KV page: the pool was freed");
+    checkKvPage(storage.spec, page, data);
+    return storage as WasmStorage & { spec: KvSpec };
   }
 
   adapters(slots: number, linears: readonly AdapterLinear[]): Storage {

@@ -1,0 +1,164 @@
+// A session: token ids with their keys and values in a file, so that a later run need not compute them again. Knows the
+// page pool and the file, no text.
+
+import { createHash } from "node:crypto";
+import { type KvSpec, PAGE } from "../engine/backend.ts";
+import {
+  openFile,
+  readSafetensors,
+  readTensor,
+  type TensorToWrite,
+  writeSafetensors,
+} from "../formats/index.ts";
+import type { KvAccess } from "../models/runtime.ts";
+import type { PagePool } from "./pages.ts";
+
+const FORMAT = "pith-session";
+const VERSION = "1";
+
+/** What the keys and values of a session depend on, besides its tokens. */
+export interface SessionKey {
+  /** Digest of the model. */
+  readonly model: string;
+  /** Of the adapters; "": none. */
+  readonly adapter: string;
+}
+
+/**
+ * Writes what the pool still has of `ids`: whole pages of 64 tokens from the beginning. Atomic; the name ends in
+ * .safetensors. Tensors: `ids` [N] and, for every layer, `layers.i.k` and `layers.i.v` [N, heads, head_dim].
+ * @returns tokens written; 0: there was no whole page, and nothing is written
+ */
+export async function saveSession(
+  path: string,
+  ids: ArrayLike<number>,
+  key: SessionKey,
+  pool: PagePool,
+  kv: KvAccess,
+): Promise<number> {
+  const tokens = Int32Array.from(ids);
+  const pages = pool.match(tokens, tokens.length, key.adapter);
+  try {
+    const count = pages.length * PAGE;
+    if (count === 0) return 0;
+    const parts = layerParts(kv.spec, pages.length);
+    pages.forEach((page, i) => {
+      copyPage(kv.read(page), parts, i, "out");
+    });
+    const { num_key_value_heads, head_dim, type } = kv.spec;
+    const shape = [count, num_key_value_heads, head_dim];
+    const idBytes = new Uint8Array(tokens.slice(0, count).buffer);
+    const tensors: TensorToWrite[] = [
+      { name: "ids", type: "i32", shape: [count], data: async () => idBytes },
+      ...parts.map((part, i) => ({ name: partName(i), type, shape, data: async () => part })),
+    ];
+    const metadata = new Map(
+      Object.entries({ format: FORMAT, version: VERSION, ...key, sha256: digest([idBytes, ...parts]) }),
+    );
+    await writeSafetensors(path, tensors, { metadata });
+    return count;
+  } finally {
+    for (const page of pages) pool.release(page);
+  }
+}
+
+/**
+ * Puts a session into the pool, where a prompt that begins with its tokens finds it.
+ * @returns its tokens
+ * @throws {Error} for a file that is no session, damaged, or of another model, adapter or type of cache
+ * @throws {RangeError} when the cache has no room for it
+ */
+export async function loadSession(
+  path: string,
+  key: SessionKey,
+  pool: PagePool,
+  kv: KvAccess,
+  vocab_size: number,
+): Promise<Int32Array> {
+  const source = await openFile(path);
+  try {
+    const { tensors, metadata } = await readSafetensors(source);
+    const wrong = (found: string) => new Error(`Cannot load session ${JSON.stringify(path)}: ${found}`);
+    if (metadata.get("format") !== FORMAT) throw wrong("it is no session");
+    if (metadata.get("version") !== VERSION)
+      throw wrong(`its version is ${metadata.get("version")}, wanted ${VERSION}`);
+    if (metadata.get("model") !== key.model) throw wrong("it was made with another model");
+    if ((metadata.get("adapter") ?? "") !== key.adapter) throw wrong("it was made with other adapters");
+    const count = tensors.get("ids")?.shape[0] ?? 0;
+    const { spec } = kv;
+    const { num_key_value_heads, head_dim, type } = spec;
+    if (count === 0 || count % PAGE !== 0)
+      throw wrong(`it has ${count} tokens, wanted a multiple of ${PAGE}`);
+    const names = ["ids", ...Array.from({ length: 2 * spec.layers }, (_, i) => partName(i))];
+    const bytes: Uint8Array[] = [];
+    // All is checked before anything that large is read.
+    for (const name of names) {
+      const tensor = tensors.get(name);
+      if (!tensor) throw wrong(`tensor "${name}" is missing`);
+      const [wantedType, wanted] =
+        name === "ids" ? ["i32", [count]] : [type, [count, num_key_value_heads, head_dim]];
+      if (tensor.type !== wantedType || tensor.shape.join() !== wanted.join())
+        throw wrong(
+          `tensor "${name}" is ${tensor.type} [${tensor.shape}], but the cache wants ${wantedType} [${wanted}]`,
+        );
+    }
+    if (tensors.size !== names.length) throw wrong(`it has ${tensors.size} tensors, wanted ${names.length}`);
+    if (count / PAGE > pool.available)
+      throw new RangeError(
+        `Cannot load session ${JSON.stringify(path)}: it has ${count} tokens, but the cache has room for ${pool.available * PAGE}; load the model with a larger context`,
+      );
+    for (const name of names) bytes.push(await readTensor(tensors.get(name)!));
+    if (digest(bytes) !== metadata.get("sha256")) throw wrong("it is damaged: its checksum differs");
+    const ids = new Int32Array(bytes[0]!.slice().buffer);
+    const bad = ids.find((id) => id < 0 || id >= vocab_size);
+    if (bad !== undefined) throw wrong(`it holds token ${bad}, wanted 0 to ${vocab_size - 1}`);
+    putIntoPool(ids, bytes.slice(1), key.adapter, pool, kv);
+    return ids;
+  } finally {
+    await source.close();
+  }
+}
+
+function putIntoPool(ids: Int32Array, parts: Uint8Array[], root: string, pool: PagePool, kv: KvAccess): void {
+  const pages: number[] = [];
+  try {
+    for (let i = 0; i < ids.length / PAGE; i++) {
+      const page = pool.take();
+      if (page < 0) throw new RangeError("Cannot load a session: the cache is in use");
+      pages.push(page);
+      const data = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0) / (ids.length / PAGE));
+      copyPage(data, parts, i, "in");
+      kv.write(page, data);
+    }
+    pool.remember(ids, ids.length, Int32Array.from(pages), root);
+  } finally {
+    for (const page of pages) pool.release(page);
+  }
+}
+
+/** Empty keys and values of every layer, in the order of a page: layer 0's keys, its values, layer 1's keys, ... */
+function layerParts({ layers, num_key_value_heads, head_dim, type }: KvSpec, pages: number): Uint8Array[] {
+  const bytes = pages * PAGE * num_key_value_heads * head_dim * (type === "f16" ? 2 : 4);
+  return Array.from({ length: 2 * layers }, () => new Uint8Array(bytes));
+}
+
+/** Copies page i of a session out to, or in from, its parts. */
+function copyPage(page: Uint8Array, parts: readonly Uint8Array[], i: number, way: "in" | "out"): void {
+  const size = page.length / parts.length;
+  parts.forEach((part, j) => {
+    const here = page.subarray(j * size, (j + 1) * size);
+    const there = part.subarray(i * size, (i + 1) * size);
+    if (way === "out") there.set(here);
+    else here.set(there);
+  });
+}
+
+function partName(i: number): string {
+  return `layers.${i >> 1}.${i % 2 === 0 ? "k" : "v"}`;
+}
+
+function digest(parts: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) hash.update(part);
+  return hash.digest("hex");
+}
