@@ -6,7 +6,7 @@ import type { Model } from "../generate/model.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
 import { generateOptions, type TextOptions } from "./options.ts";
 import { note, writeText } from "./output.ts";
-import { figures, systemMessage, untilInterrupted } from "./run.ts";
+import { figures, keepSession, openSession, systemMessage, untilInterrupted } from "./run.ts";
 
 const HELP = `/clear  forget the conversation
 /exit   leave (as Ctrl-D does)
@@ -22,9 +22,14 @@ export async function chat(model: Model, options: TextOptions): Promise<void> {
   );
   const lines: string[] = [];
   let messages: ChatMessage[] = systemMessage(options);
+  await openSession(model, options);
   for (;;) {
     const line = await ask("> ", lines);
-    if (line === undefined || line === "/exit" || line === "/bye") return;
+    if (line === undefined || line === "/exit" || line === "/bye") {
+      if (messages.some(({ role }) => role === "assistant"))
+        await keepSession(model, model.encodeMessages(messages), options);
+      return;
+    }
     if (line.trim() === "") continue;
     if (line === "/help" || line === "/?") note(HELP);
     else if (line === "/clear") messages = systemMessage(options);

@@ -24,6 +24,7 @@ export interface TextOptions extends ModelOptions {
   system?: string;
   raw?: boolean;
   schema?: JsonSchema;
+  session?: string;
 }
 
 export function addModelOptions(
@@ -65,6 +66,10 @@ export function addGenerateOptions(command: Command): Command {
     .option("--seed <n>", "the same seed gives the same text (default: random)", seed)
     .option("--stop <text>", "end the answer before this text; may be given more than once", collect)
     .option("--schema <file>", "the answer is one JSON document that satisfies this JSON Schema", schemaFile)
+    .option(
+      "--session <file>",
+      "keep what was computed in this file (.safetensors): a prompt that begins alike starts at once",
+    )
     .option("--system <text>", "the system's message of a chat")
     .option("--raw", "no chat template; names of control tokens in the prompt are tokens");
 }

@@ -1,5 +1,6 @@
 // pith run: a prompt's answer, or a chat where there is no prompt. Text alone on stdout, figures on stderr.
 
+import { existsSync } from "node:fs";
 import type { Generation, GenerationResult } from "../generate/generation.ts";
 import type { Model } from "../generate/model.ts";
 import { load } from "./load.ts";
@@ -17,13 +18,15 @@ export async function run(nameOrPath: string, words: readonly string[], options:
     await startChat(model, options); // not returned: the model stays open until it ends
     return;
   }
-  const answer = start(model, prompt, options);
+  await openSession(model, options);
+  const { answer, ids } = start(model, prompt, options);
   const result = await untilInterrupted(answer, options.json ? undefined : writeText);
   if (options.json) printJson(report(model, result));
   else {
     if (!result.text.endsWith("\n")) process.stdout.write("\n");
     note(figures(result));
   }
+  await keepSession(model, [...ids, ...result.ids], options);
   if (result.finishReason === "abort") process.exitCode = 130;
   else if (options.schema !== undefined && !("parsed" in result)) {
     const why =
@@ -41,16 +44,38 @@ async function startChat(model: Model, options: TextOptions): Promise<void> {
 }
 
 /** A chat of one turn where the model has a template, a continued text where it has none or `--raw` is given. */
-function start(model: Model, prompt: string, options: TextOptions): Generation {
+function start(
+  model: Model,
+  prompt: string,
+  options: TextOptions,
+): { answer: Generation; ids: readonly number[] } {
   const settings = generateOptions(options);
-  if (options.raw) return model.generate(prompt, { ...settings, raw: true });
-  if (model.canChat)
-    return model.chat([...systemMessage(options), { role: "user", content: prompt }], settings);
-  if (options.system !== undefined)
+  if (model.canChat && !options.raw) {
+    const messages = [...systemMessage(options), { role: "user", content: prompt }];
+    return { answer: model.chat(messages, settings), ids: model.encodeMessages(messages) };
+  }
+  if (options.system !== undefined && !options.raw)
     throw new TypeError(
       `Cannot use --system with ${JSON.stringify(model.name)}: it has no chat template, wanted one`,
     );
-  return model.generate(prompt, settings);
+  const raw = options.raw ?? false;
+  const ids = Array.from(model.encodePrompt(prompt, raw));
+  return { answer: model.generate(prompt, { ...settings, raw }), ids };
+}
+
+/** Takes in what an earlier run has kept, if it has. */
+export async function openSession(model: Model, { session }: TextOptions): Promise<void> {
+  if (session !== undefined && existsSync(session)) await model.loadSession(session);
+}
+
+export async function keepSession(
+  model: Model,
+  ids: readonly number[],
+  { session }: TextOptions,
+): Promise<void> {
+  if (session === undefined) return;
+  if ((await model.saveSession(session, ids)) === 0)
+    note("(no session was written: it would have fewer than 64 tokens)");
 }
 
 export function systemMessage({ system }: TextOptions): { role: string; content: string }[] {

@@ -251,7 +251,11 @@ export class Model implements AsyncDisposable {
     if (this.#closed) throw new Error("Cannot use a session: the model is closed");
     const used = this.#adapters.use(adapter);
     used?.release();
-    return { model: this.#parts.identity, adapter: used?.use.key ?? "" };
+    // Its divisors go by the context: keys of a short one are of no use in a long one.
+    const { scaling } = this.config.rope ?? {};
+    const long =
+      scaling?.rope_type === "longrope" && this.#parts.runner.ctx > scaling.original_max_position_embeddings;
+    return { model: `${this.#parts.identity}${long ? "-long" : ""}`, adapter: used?.use.key ?? "" };
   }
 
   /** Ends what is running with an error and frees all memory. More than once is no error. */

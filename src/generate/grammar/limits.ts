@@ -2,8 +2,10 @@
 // ends at once.
 
 export const LIMITS = {
-  /** Characters of a schema as JSON, of a regular expression, of a grammar. */
+  /** Characters and values of a schema, characters of a grammar. */
   text: 200_000,
+  /** Characters of a regular expression. */
+  pattern: 10_000,
   /** Schemas within schemas, groups within groups. */
   depth: 64,
   /** Schemas in a schema, each `$ref` counted where its target is first used. */

@@ -33,7 +33,7 @@ interface Piece {
  * @throws {RangeError} on one that is too large
  */
 export function regexExpression(rules: Rules, source: string, spelling: Spelling, where: string): string {
-  within("characters", where, source.length, LIMITS.text);
+  within("characters", where, source.length, LIMITS.pattern);
   try {
     new RegExp(source, "u");
   } catch (error) {

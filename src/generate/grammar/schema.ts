@@ -48,19 +48,33 @@ const GAP = '" "?';
  * @throws {RangeError} on a schema that is too large, or that no value satisfies
  */
 export function schemaGrammar(schema: JsonSchema): string {
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(schema);
-  } catch (error) {
-    throw new TypeError(`Cannot constrain by a schema: it is no JSON: ${(error as Error).message}`);
-  }
+  checkSize(schema);
+  const text = JSON.stringify(schema) as string | undefined;
   if (text === undefined)
     throw new TypeError(`Cannot constrain by a schema: it is ${typeof schema}, wanted an object`);
-  within("characters", "a schema", text.length, LIMITS.text);
   const writer = new SchemaWriter(JSON.parse(text) as JsonSchema);
   const root = writer.value(writer.root, "#", 0);
   if (root === undefined) throw new RangeError('Cannot constrain by schema "#": no value satisfies it');
   return writer.rules.text(root);
+}
+
+/** Before anything else looks at it: objects may hold each other, or the same one many times. */
+function checkSize(schema: unknown): void {
+  const left: [unknown, number][] = [[schema, 0]];
+  let size = 0;
+  while (left.length > 0) {
+    const [value, depth] = left.pop()!;
+    size += typeof value === "string" ? value.length : 1;
+    if (typeof value === "bigint") bad("#", String(value), "JSON");
+    if (typeof value === "object" && value !== null)
+      for (const [key, inner] of Object.entries(value)) {
+        size += key.length;
+        left.push([inner, depth + 1]);
+      }
+    // A schema in a schema is two levels, as "properties" stands between.
+    within("levels:", "a schema", depth, 4 * LIMITS.depth);
+    within("characters and values", "a schema", Math.max(size, left.length), LIMITS.text);
+  }
 }
 
 class SchemaWriter {
