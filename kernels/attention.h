@@ -1,6 +1,7 @@
 // Generation: K and V go to pages in the cache's type, attention reads everything from there. Layout of a page: README.md.
 #pragma once
 #include "attend.h"
+#include "norm.h"
 #include "rope.h"
 
 // What kv_write, rope_write and attention_paged share: their ints, and where a block of the pool lies.
@@ -84,20 +85,26 @@ static void kv_write(const Run& run, const Node& node, int thread) {
   });
 }
 
-// [q'], [q, k, v, positions, table, kv (w), segments, pages]
+// [q'], [q, k, v, positions, table, kv (w), segments, pages, (q_norm, k_norm)]; ints[7]: with norms; floats: scale, eps
 static void rope_write(const Run& run, const Node& node, int thread) {
   Pool p = Pool::make(node, 6);
   float *y = data(node, 0), *turned = (float*)run.local[thread];
   const float *q = data(node, 1), *k = data(node, 2), *v = data(node, 3), *table = data(node, 5);
   const int32_t* positions = ids(node, 4);
   int64_t r = node.t[5]->cols;
+  const float *q_norm = node.i[7] ? data(node, 9) : nullptr, *k_norm = node.i[7] ? data(node, 10) : nullptr;
+  float eps = node.f[1];
   each_row(run, node, 0, thread, [&](int64_t i) {
-    rope_row(y + i * p.D, q + i * p.D, table + positions[i / p.Hq] * r, r, p.D, 1.0f);
+    const float* x = q + i * p.D;
+    if (q_norm) norm_row(y + i * p.D, x, q_norm, p.D, eps), x = y + i * p.D;
+    rope_row(y + i * p.D, x, table + positions[i / p.Hq] * r, r, p.D, 1.0f);
   });
   each_token(run, p, node.t[0]->d[0], p.Hkv, thread, [&](int64_t t, int64_t s, int64_t position, int64_t head) {
     int64_t at = (t * p.Hkv + head) * p.D;
     uint8_t* block = p.at(s, position / PAGE, head);
-    rope_row(turned, k + at, table + positions[t] * r, r, p.D, 1.0f);
+    const float* x = k + at;
+    if (k_norm) norm_row(turned, x, k_norm, p.D, eps), x = turned;
+    rope_row(turned, x, table + positions[t] * r, r, p.D, 1.0f);
     store_key(p, block, position % PAGE, turned);
     store_value(p, block, position % PAGE, v + at);
   });

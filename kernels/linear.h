@@ -20,6 +20,7 @@ struct Linear {
   int64_t T, K;
   int n;
   const Tensor* w[16];
+  int64_t skip[16];  // bytes of w[j] before its first row
   Finish f[16];
   bool round, floats;  // some product takes x as int8; some takes normed x as f32
   bool int8;
@@ -77,8 +78,10 @@ static void products(const Run& run, const Linear& l, const uint8_t* at, int64_t
   const float* x = l.floats ? (const float*)at : l.x + t0 * l.K;
   const uint8_t* q = at + (l.floats ? (n * l.K * 4 + 63) / 64 * 64 : 0);
   for (int j = 0; j < l.n; j++) {
-    const Tensor& w = *l.w[j];
+    Tensor w = *l.w[j];
     Finish f = l.f[j];
+    w.data += l.skip[j];
+    w.rows = f.N;
     f.y += t0 * f.N;
     if (f.add) f.add += t0 * f.N;
     f.adapted = adapted;
@@ -171,10 +174,16 @@ static Linear linear_of(const Node& node) {
     l.f[j].y = (float*)node.t[j < node.noutputs ? j : 0]->data;
     if (node.i[2] >> j & 1) l.f[j].bias = (const float*)(*t++)->data;
   }
-  if (node.i[3] == 1) l.f[0].add = (const float*)(*t++)->data;
+  if (node.i[3] == 1) l.f[0].add = (const float*)(*t++)->data, l.f[0].scale = node.f[1];
   if (node.i[3] == 2 || node.i[3] == 3) l.f[1].gate = true, l.f[1].act = node.i[3] == 2 ? SILU : GELU;
   if (node.i[3] == 4 || node.i[3] == 5) l.f[0].act = node.i[3] == 4 ? GELU : GELU_ERF;
   adapting(&l, t, node.i + 5, node.i[4]);
+  if (node.i[5] == 0 && node.nints > 6)  // rows of each weight: the first, a multiple of 16, and their number
+    for (int j = 0; j < l.n; j++) {
+      const Tensor& w = *l.w[j];
+      l.f[j].N = node.i[7 + 2 * j];
+      l.skip[j] = w.packed ? node.i[6 + 2 * j] / PANEL * panel_bytes(w.type, w.cols) : node.i[6 + 2 * j] * w.cols * 4;
+    }
   needs(&l, node.i[4]);
   return l;
 }

@@ -7,13 +7,14 @@
 
 enum Activation { NONE, SILU, GELU, GELU_ERF };
 
-// What becomes of a sum: + bias[row], + add[token, row], then act(y[token, row]) · it with `gate`, else act(it); stored
+// What becomes of a sum: + bias[row], · scale + add[token, row], then act(y[token, row]) · it with `gate`, else act(it); stored
 // to y [tokens, N]. The same float operations as the rows add, gelu, swiglu, .. do one after the other.
 struct Finish {
   float* y;
   int64_t N;
   const float* bias;  // or null
   const float* add;   // or null
+  float scale;        // with `add`
   Activation act;
   bool gate;
   const struct Adapted* adapted;  // or null: what adapters do to the sum first (lora.h), as weight `index` of the node
@@ -30,7 +31,7 @@ PITH_INLINE void finish(const Finish& f, int64_t t, int64_t row, const float* v)
   float* y = f.y + t * f.N + row;
   V s = load(v);
   if (f.bias) s = s + load_upto(f.bias + row, n);
-  if (f.add) s = load_upto(f.add + t * f.N + row, n) + s;
+  if (f.add) s = load_upto(f.add + t * f.N + row, n) + s * splat(f.scale);
   if (f.gate) s = activate(f.act, load_upto(y, n)) * s;
   else if (f.act != NONE) s = activate(f.act, s);
   store_upto(y, s, n);

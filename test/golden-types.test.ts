@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ReferenceBackend } from "../src/engine/backends/reference.ts";
+import { fuse } from "../src/engine/fuse.ts";
 import type { Backend } from "../src/engine/index.ts";
 import {
   convert,
@@ -65,6 +66,12 @@ describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
     if (config.rope) expect(rope?.rope_theta).toBeCloseTo(config.rope.rope_theta);
     expect(rope?.rotary_dim).toBe(config.rope?.rotary_dim);
     expect(rope?.scaling?.rope_type).toBe(config.rope?.scaling?.rope_type);
+  });
+
+  test("a layer is six nodes, as Llama's", () => {
+    const nodes = fuse(recordGeneration(definition, config, 256)).nodes.filter(({ op }) => op !== "reshape");
+    const scales = config.model_type === "granite" ? 2 : 0; // of the embedding and of the logits
+    expect(nodes.length).toBe(6 * config.num_hidden_layers + 3 + scales);
   });
 
   test("a folder written from it reads the same", async () => {

@@ -2,12 +2,13 @@
  * Rewrites a program so that what lies between two barriers is one node: `linear` (norm, products that share their
  * input, adapters, biases, residual or activation) and `rope_write`. The meaning stays: each fused row's composition is what it replaces.
  */
-import type { LinearAttrs } from "./ops/linear.ts";
+import type { LinearAttrs, WeightRows } from "./ops/linear.ts";
 import type { LoraAttrs } from "./ops/lora.ts";
 import { isWritten, type Program } from "./program.ts";
 import type { Node, Tensor } from "./tensor.ts";
 
-export function fuse(program: Program): Program {
+export function fuse(recorded: Program): Program {
+  const program = splitProducts(recorded);
   const uses = countUses(program);
   const gone = new Set<Node>();
   const made: Node[] = [];
@@ -28,7 +29,7 @@ export function fuse(program: Program): Program {
       (n.attrs as { int8: boolean }).int8 === int8 &&
       n.inputs[1]!.kind === "param";
     if (!isMate(first)) continue;
-    const mates = program.nodes.filter((n) => isMate(n) && !gone.has(n)).slice(0, 4);
+    const mates = program.nodes.filter((n) => isMate(n) && !gone.has(n)).slice(0, MOST_WEIGHTS);
     const replaced: Node[] = [...mates];
 
     let outputs = mates.map((n) => n.outputs[0]!);
@@ -58,7 +59,13 @@ export function fuse(program: Program): Program {
 
     let epilogue: LinearAttrs["epilogue"] = "none";
     let residual: Tensor | undefined;
-    const next = soleUser(outputs[0]!);
+    let next = soleUser(outputs[0]!);
+    // A factor before the residual: Granite's.
+    const factor = mates.length === 1 && next?.op === "scale" ? next : undefined;
+    if (factor) {
+      const sum = soleUser(factor.outputs[0]!);
+      if (sum?.op === "add" && sameShapes(sum.inputs)) next = sum;
+    }
     if (
       mates.length === 2 &&
       (next?.op === "swiglu" || next?.op === "geglu") &&
@@ -69,13 +76,11 @@ export function fuse(program: Program): Program {
       epilogue = next.op;
     } else if (mates.length === 1 && (next?.op === "gelu" || next?.op === "gelu_erf")) {
       epilogue = next.op;
-    } else if (
-      mates.length === 1 &&
-      next?.op === "add" &&
-      next.inputs[0]!.shape.join() === next.inputs[1]!.shape.join()
-    ) {
-      residual = next.inputs.find((t) => t !== outputs[0]);
+    } else if (mates.length === 1 && next?.op === "add" && sameShapes(next.inputs)) {
+      const own = factor?.outputs[0] ?? outputs[0];
+      residual = next.inputs.find((t) => t !== own);
       if (residual) epilogue = "residual";
+      if (residual && factor) replaced.push(factor);
     }
     if (epilogue !== "none") {
       replaced.push(next!);
@@ -107,6 +112,8 @@ export function fuse(program: Program): Program {
         bias: biases.map(Boolean),
         epilogue,
         int8,
+        ...(epilogue === "residual" && factor && { scale: (factor.attrs as { c: number }).c }),
+        ...(mates.some((n) => "range" in n.attrs) && { ranges: mates.map(rowsOf) }),
         ...(adapted > 0 && { adapters: { linears, rows: tables.length === 3 } }),
       },
     });
@@ -128,14 +135,72 @@ export function fuse(program: Program): Program {
     if ([ropeQ, ropeK].some((n) => (n.attrs as { inverse: boolean }).inverse)) continue;
     for (const node of [write, ropeK, ropeQ]) gone.add(node);
     const [, positions, table] = ropeK.inputs as [Tensor, Tensor, Tensor];
+    let [q, rotated] = [ropeQ.inputs[0]!, ropeK.inputs[0]!];
+    // rms_norm of the heads before, when it is nothing else's.
+    const norms = [q, rotated].map((t) => maker.get(t));
+    const [eps, other] = norms.map((n) => (n?.attrs as { eps?: number } | undefined)?.eps);
+    const normed =
+      eps !== undefined &&
+      eps === other &&
+      norms.every(
+        (n) => n?.op === "rms_norm" && n.inputs[1]!.kind === "param" && uses.get(n.outputs[0]!) === 1,
+      );
+    if (normed) {
+      for (const norm of norms) gone.add(norm!);
+      [q, rotated] = [norms[0]!.inputs[0]!, norms[1]!.inputs[0]!];
+    }
     made.push({
       op: "rope_write",
-      inputs: [ropeQ.inputs[0]!, ropeK.inputs[0]!, v, positions, table, kv, segments, pages],
+      inputs: [
+        ...[q, rotated, v, positions, table, kv, segments, pages],
+        ...(normed ? norms.map((n) => n!.inputs[1]!) : []),
+      ],
       outputs: ropeQ.outputs,
-      attrs: write.attrs,
+      attrs: { ...write.attrs, ...(normed && { norm: { eps } }) },
     });
   }
   return { ...program, nodes: order(program, gone, made) };
+}
+
+/** Most weights of one `linear`. */
+const MOST_WEIGHTS = 4;
+
+/**
+ * A product that is only sliced (q, k and v of one weight) as several, each of some rows of the weight: their
+ * `matmul_nt` has an attribute `range`, which `linear` takes. So nothing is computed twice or copied.
+ */
+function splitProducts(program: Program): Program {
+  const uses = countUses(program);
+  const slices = new Map<Tensor, Node[]>();
+  for (const node of program.nodes)
+    if (node.op === "slice_last") slices.set(node.inputs[0]!, [...(slices.get(node.inputs[0]!) ?? []), node]);
+  const gone = new Set<Node>();
+  const nodes = program.nodes.flatMap((node) => {
+    if (gone.has(node)) return [];
+    const parts = node.op === "matmul_nt" ? (slices.get(node.outputs[0]!) ?? []) : [];
+    const whole =
+      parts.length === 0 ||
+      parts.length > MOST_WEIGHTS ||
+      node.inputs[1]!.kind !== "param" ||
+      uses.get(node.outputs[0]!) !== parts.length ||
+      parts.some(({ attrs }) => (attrs as WeightRows).start % 16 !== 0);
+    if (whole) return [node];
+    return parts.map((part): Node => {
+      gone.add(part);
+      return { ...node, outputs: part.outputs, attrs: { ...node.attrs, range: part.attrs } };
+    });
+  });
+  return { ...program, nodes };
+}
+
+/** The rows of its weight that a product uses. */
+function rowsOf({ inputs, attrs }: Node): WeightRows {
+  const { range } = attrs as { range?: WeightRows };
+  return range ?? { start: 0, length: inputs[1]!.shape[0] as number };
+}
+
+function sameShapes(inputs: readonly Tensor[]): boolean {
+  return inputs[0]!.shape.join() === inputs[1]!.shape.join();
 }
 
 function sameTensors(a: readonly Tensor[], b: readonly Tensor[]): boolean {

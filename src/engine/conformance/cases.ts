@@ -257,6 +257,22 @@ export const CASES: readonly Case[] = [
       ]),
     ]),
   ),
+  {
+    ...kvCase("rope_write", "f16", 40, [
+      x("T", 6, 40),
+      x("T", 2, 40),
+      x("T", 2, 40),
+      ids(200, "T"),
+      vectorTable(200, 24),
+      pool,
+      paged,
+      pages,
+      vector(40),
+      vector(40),
+    ]),
+    label: "of part of a head, after norms",
+    attrs: { ...kvCase("rope_write", "f16", 40, []).attrs, norm: { eps: 1e-5 } },
+  },
   kvCase("attention_paged", "f32", 40, [x("T", 6, 40), pool, paged, pages], 20),
   row(
     "adamw",
@@ -290,6 +306,29 @@ export const CASES: readonly Case[] = [
     },
   ),
   linearCase("residual", [x("T", 96), weight(50, 96), x("T", 50)], { epilogue: "residual" }),
+  linearCase("scaled, residual", [x("T", 96), weight(50, 96), x("T", 50)], {
+    epilogue: "residual",
+    scale: 0.22,
+  }),
+  linearCase("norm, rows of one weight", [x("T", 96), vector(96), weight(112, 96), weight(112, 96)], {
+    n: 2,
+    norm: { eps: 1e-5 },
+    bias: [false, false],
+    ranges: [
+      { start: 0, length: 80 },
+      { start: 80, length: 27 },
+    ],
+  }),
+  linearCase("norm, swiglu of rows of one weight", [x("T", 96), vector(96), weight(64, 96), weight(64, 96)], {
+    n: 2,
+    norm: { eps: 1e-5 },
+    bias: [false, false],
+    epilogue: "swiglu",
+    ranges: [
+      { start: 32, length: 30 },
+      { start: 0, length: 30 },
+    ],
+  }),
   linearCase("norm, swiglu", [x("T", 96), vector(96), weight(50, 96), weight(50, 96)], {
     n: 2,
     norm: { eps: 1e-5 },

@@ -153,7 +153,7 @@ async function filledPool(backend: Backend, test: Case) {
   });
   const executable = backend.compile(program, dims);
   executable.bind("kv", pool);
-  const pages = test.operands.at(-1)!;
+  const pages = test.operands.findLast(({ kind }) => kind === "ids")!;
   await executable.run(dims, {
     k: normal(dims.T * spec.num_key_value_heads * spec.head_dim, 91),
     v: normal(dims.T * spec.num_key_value_heads * spec.head_dim, 92),

@@ -3,7 +3,7 @@
  * positions of its sequence up to its own. Segment rows: start, length, past, adapter. Page rows: numbers of the pages
  * that hold positions 0..63, 64..127, ... The pool's layout belongs to the backend (kernels/README.md).
  */
-import { rope, kv_write as store } from "../nn.ts";
+import { rms_norm, rope, kv_write as store } from "../nn.ts";
 import type { CoreOp, FusedOp, ReferenceKv, Value } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { dims, f32, rank, same } from "./common.ts";
@@ -22,8 +22,13 @@ export interface PagedAttrs {
   readonly scale: number;
 }
 
-function encode(a: PagedAttrs, inputs: readonly Tensor[]) {
-  const P = inputs.at(-1)!.shape[1] as number;
+export interface RopeWriteAttrs extends PagedAttrs {
+  /** rms_norm of every head of q and k first, with this eps. */
+  readonly norm?: { readonly eps: number };
+}
+
+function encode(a: PagedAttrs, inputs: readonly Tensor[], pages = inputs.at(-1)!) {
+  const P = pages.shape[1] as number;
   return {
     ints: [a.layer, a.layers, a.num_attention_heads, a.num_key_value_heads, a.head_dim, a.window, P],
     floats: [a.scale],
@@ -129,20 +134,29 @@ export const attention_paged: CoreOp<PagedAttrs> = {
   gradient: null, // generation only
 };
 
-/** rope of q; rope of k, then kv_write. q, k, v, positions, table, kv, segments, pages -> rotated q */
-export const rope_write: FusedOp<PagedAttrs> = {
+/**
+ * rope of q; rope of k, then kv_write; with `norm` after rms_norm of their heads.
+ * q, k, v, positions, table, kv, segments, pages, (q_norm, k_norm [D]) -> rotated q
+ */
+export const rope_write: FusedOp<RopeWriteAttrs> = {
   kind: "fused",
   writes: [5],
-  shape: ([q, k, v, _positions, _table, _kv, segments, pages], attrs) => {
+  shape: ([q, k, v, _positions, _table, _kv, segments, pages, ...norms], attrs) => {
     checkHeads(q!, attrs.num_attention_heads, attrs, "rope_write");
     checkHeads(k!, attrs.num_key_value_heads, attrs, "rope_write");
     same(k!, v!, "rope_write");
     checkTables(segments!, pages!, "rope_write");
+    dims(norms.length, attrs.norm ? 2 : 0, "the number of norms", "rope_write");
+    for (const norm of norms) dims(norm.shape[0], attrs.head_dim, "the length of a norm", "rope_write");
     return [{ shape: q!.shape }];
   },
-  encode,
-  compose: ([q, k, v, positions, table, kv, segments, pages], attrs) => {
-    store(rope(k!, positions!, table!), v!, kv!, segments!, pages!, attrs);
-    return [rope(q!, positions!, table!)];
+  encode: (attrs, inputs) => {
+    const { ints, floats } = encode(attrs, inputs, inputs[7]);
+    return { ints: [...ints, attrs.norm ? 1 : 0], floats: [...floats, attrs.norm?.eps ?? 0] };
+  },
+  compose: ([q, k, v, positions, table, kv, segments, pages, q_norm, k_norm], { norm, ...attrs }) => {
+    const [nq, nk] = norm ? [rms_norm(q!, q_norm!, norm.eps), rms_norm(k!, k_norm!, norm.eps)] : [q!, k!];
+    store(rope(nk, positions!, table!), v!, kv!, segments!, pages!, attrs);
+    return [rope(nq, positions!, table!)];
   },
 };

@@ -1,5 +1,17 @@
 /** The fused linear row: what a decoder does between two barriers. */
-import { add, geglu, gelu, gelu_erf, layer_norm, lora, matmul_nt, rms_norm, swiglu } from "../nn.ts";
+import {
+  add,
+  geglu,
+  gelu,
+  gelu_erf,
+  layer_norm,
+  lora,
+  matmul_nt,
+  rms_norm,
+  scale,
+  slice_last,
+  swiglu,
+} from "../nn.ts";
 import type { FusedOp } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
 import { dims, last } from "./common.ts";
@@ -14,8 +26,17 @@ export interface LinearAttrs {
   readonly bias: readonly boolean[];
   readonly epilogue: (typeof EPILOGUES)[number];
   readonly int8: boolean;
+  /** Factor of the product before a residual is added; absent: 1. */
+  readonly scale?: number;
+  /** Of each weight the rows that are used, from a multiple of 16; absent: all. Not with adapters. */
+  readonly ranges?: readonly WeightRows[];
   /** What `lora` does to each product before its bias: the linear's index in the table, -1 for none. */
   readonly adapters?: { readonly linears: readonly number[]; readonly rows: boolean };
+}
+
+export interface WeightRows {
+  readonly start: number;
+  readonly length: number;
 }
 
 /** By number in the kernel. Of two products: swiglu, geglu. Of one: residual, gelu, gelu_erf. */
@@ -43,15 +64,20 @@ export const linear: FusedOp<LinearAttrs> = {
     if (tables) checkAdapters(tables, x.shape[0], "linear");
     for (const w of weights)
       dims(last(w, "linear"), last(x, "linear"), `the width of ${w.name ?? "w"}`, "linear");
-    const shapes = weights.map((w) => [x.shape[0]!, w.shape[0]!] as const);
+    if (a.ranges && a.adapters) throw new TypeError("Cannot apply linear: adapters with rows of a weight");
+    const outs = weights.map((w, j) => {
+      const height = w.shape[0] as number;
+      const { start, length } = a.ranges?.[j] ?? { start: 0, length: height };
+      if (start % 16 !== 0 || start + length > height)
+        throw new RangeError(
+          `Cannot apply linear: rows ${start} to ${start + length} of ${height}, wanted a multiple of 16 first`,
+        );
+      return length;
+    });
+    const shapes = outs.map((N) => [x.shape[0]!, N] as const);
     if (a.epilogue in GATES) {
       dims(a.n, 2, "the number of weights", `linear with ${a.epilogue}`);
-      dims(
-        weights[1]!.shape[0],
-        weights[0]!.shape[0]!,
-        "the height of the second weight",
-        `linear with ${a.epilogue}`,
-      );
+      dims(outs[1], outs[0]!, "the height of the second weight", `linear with ${a.epilogue}`);
       return [{ shape: shapes[0]! }];
     }
     if (a.epilogue in ACTIVATIONS) dims(a.n, 1, "the number of weights", `linear with ${a.epilogue}`);
@@ -72,8 +98,9 @@ export const linear: FusedOp<LinearAttrs> = {
       EPILOGUES.indexOf(a.epilogue),
       a.int8 ? 1 : 0,
       ...(a.adapters ? [a.adapters.rows ? 2 : 1, ...a.adapters.linears] : [0]),
+      ...(a.ranges?.flatMap(({ start, length }) => [start, length]) ?? []),
     ],
-    floats: [a.norm?.eps ?? 0],
+    floats: [a.norm?.eps ?? 0, a.scale ?? 1],
   }),
   compose: (inputs, a) => {
     const { x, norm, shift, weights, biases, residual, tables } = parts(inputs, a);
@@ -81,6 +108,8 @@ export const linear: FusedOp<LinearAttrs> = {
     const h = shift ? layer_norm(x, norm!, shift, eps) : norm ? rms_norm(x, norm, eps) : x;
     const ys = weights.map((w, j) => {
       let y = matmul_nt(h, w, { int8: a.int8 });
+      const range = a.ranges?.[j];
+      if (range) y = slice_last(y, range.start, range.length);
       const linear = a.adapters?.linears[j] ?? -1;
       if (linear >= 0) {
         const [adapters, segments, rows] = tables!;
@@ -88,7 +117,7 @@ export const linear: FusedOp<LinearAttrs> = {
       }
       return biases[j] ? add(y, biases[j]) : y;
     });
-    if (residual) return [add(residual, ys[0]!)];
+    if (residual) return [add(residual, a.scale === undefined ? ys[0]! : scale(ys[0]!, a.scale))];
     if (a.epilogue === "swiglu" || a.epilogue === "geglu") return [GATES[a.epilogue](ys[0]!, ys[1]!)];
     if (a.epilogue === "gelu" || a.epilogue === "gelu_erf") return [ACTIVATIONS[a.epilogue](ys[0]!)];
     return ys;
