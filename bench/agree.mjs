@@ -20,7 +20,7 @@ const { values: options } = parseArgs({
     positions: { type: "string", default: "512" },
     shapes: {
       type: "string",
-      default: "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi3,smollm3,granite,llama-yarn",
+      default: "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi,smollm3,granite,llama-yarn",
     },
     backend: { type: "string" },
   },

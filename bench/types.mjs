@@ -31,7 +31,8 @@ export const types = {
   qwen3: { ...base, model_type: "qwen3", head_dim: 128, rope_theta: 1e6 },
   // Beyond a window llama.cpp's llama differs by design.
   mistral: { ...base, model_type: "mistral", sliding_window: null, tie_word_embeddings: false },
-  phi3: {
+  // Not "phi3": llama.cpp takes a model of that name for one with Phi-3's own vocabulary.
+  phi: {
     ...base,
     model_type: "phi3",
     partial_rotary_factor: 0.75,
@@ -68,7 +69,7 @@ export const types = {
 };
 const { model_type: _, ...plain } = types["qwen3-0.6b"];
 types["llama-0.6b"] = { ...plain, model_type: "llama" };
-types["phi3-0.6b"] = { ...plain, model_type: "phi3", head_dim: undefined, num_attention_heads: 16 };
+types["phi-0.6b"] = { ...plain, model_type: "phi3", head_dim: undefined, num_attention_heads: 16 };
 
 /** Mean and standard deviation of a parameter's values. @param {string} name @param {readonly number[]} shape @param {any} c */
 function spread(name, shape, c) {

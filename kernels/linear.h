@@ -178,11 +178,15 @@ static Linear linear_of(const Node& node) {
   if (node.i[3] == 2 || node.i[3] == 3) l.f[1].gate = true, l.f[1].act = node.i[3] == 2 ? SILU : GELU;
   if (node.i[3] == 4 || node.i[3] == 5) l.f[0].act = node.i[3] == 4 ? GELU : GELU_ERF;
   adapting(&l, t, node.i + 5, node.i[4]);
-  if (node.i[5] == 0 && node.nints > 6)  // rows of each weight: the first, a multiple of 16, and their number
+  const int32_t* range = node.i + 6 + (node.i[5] ? l.n : 0);
+  if (range < node.i + node.nints)  // rows of each weight: the first, a multiple of 16, and their number
     for (int j = 0; j < l.n; j++) {
       const Tensor& w = *l.w[j];
-      l.f[j].N = node.i[7 + 2 * j];
-      l.skip[j] = w.packed ? node.i[6 + 2 * j] / PANEL * panel_bytes(w.type, w.cols) : node.i[6 + 2 * j] * w.cols * 4;
+      int64_t first = range[2 * j];
+      l.f[j].N = range[2 * j + 1];
+      if (l.f[j].bias) l.f[j].bias += first;
+      l.skip[j] = w.packed ? first / PANEL * panel_bytes(w.type, w.cols) : first * w.cols * 4;
+      l.a.panel[j] = first / PANEL;
     }
   needs(&l, node.i[4]);
   return l;

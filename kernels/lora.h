@@ -20,6 +20,8 @@ struct Adapting {
   int64_t S;
   bool int8;                        // quantized parts take x rounded
   int linear[16];                   // of each weight, -1: none
+  bool again[16];                   // the same linear as an earlier weight's: other rows of one matrix
+  int64_t panel[16];                // the first of those rows, in panels
   bool active, round, floats;       // what some part takes: x as int8, x as f32
   int64_t at[16], stride;           // x Aᵀ of weight j is at h[row * stride + at[j]]
   int64_t work;                     // bytes of all A
@@ -41,11 +43,13 @@ PITH_INLINE bool takes_int8(const Adapting& a, const Tensor& t) { return a.int8 
 // Looks up what the slots of this run's segments do to the node's n weights.
 static void look_up(Adapting* a, int n) {
   int64_t rank[16] = {};
+  for (int j = 1; j < n; j++)
+    for (int i = 0; i < j; i++) a->again[j] |= a->linear[j] == a->linear[i];
   for (int64_t s = 0; s < a->S; s++) {
     int32_t length = a->segments[s * 4 + 1], slot = a->segments[s * 4 + 3];
     if (slot < 0 || length <= 0) continue;
     for (int j = 0; j < n; j++) {
-      if (a->linear[j] < 0) continue;
+      if (a->linear[j] < 0 || a->again[j]) continue;
       const Change& c = change_of(a->table, slot, a->linear[j]);
       if (!c.a.data && !c.w.data && !c.g) continue;
       a->active = true;
@@ -65,6 +69,8 @@ static void look_up(Adapting* a, int n) {
   for (int j = 0; j < n; j++) {
     a->at[j] = a->stride;
     a->stride += rank[j];
+    for (int i = 0; i < j; i++)
+      if (a->linear[j] == a->linear[i]) a->at[j] = a->at[i];
   }
 }
 
@@ -156,7 +162,7 @@ static void low_rank(const Adapted& d, int weights, float* h, int64_t turns, int
   for (int i = 0; i < d.count; i++) {
     const Stretch& s = d.stretch[i];
     for (int j = 0; j < weights; j++) {
-      if (a.linear[j] < 0) continue;
+      if (a.linear[j] < 0 || a.again[j]) continue;
       const Change& c = change_of(a.table, s.slot, a.linear[j]);
       if (!c.a.data) continue;
       int64_t panels = (c.a.rows + 15) / 16;
@@ -186,6 +192,8 @@ static void adapt(const Adapted& d, int j, float* y, int64_t ldy, int64_t t, int
                   int64_t N) {
   const Adapting& a = *d.of;
   if (a.linear[j] < 0) return;
+  p += a.panel[j];
+  N += a.panel[j] * 16;
   for (int i = 0; i < d.count; i++) {
     const Stretch& s = d.stretch[i];
     int64_t b = s.begin > t ? s.begin : t, e = s.end < t + m ? s.end : t + m;

@@ -16,6 +16,7 @@ import {
   openModel,
   parseConfig,
   type Runtime,
+  recordGeneration,
 } from "../src/models/index.ts";
 import { type TrainBatch, TrainStep } from "../src/train/step.ts";
 import { backends } from "./helpers/backends.ts";
@@ -68,7 +69,7 @@ describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
     expect(rope?.scaling?.rope_type).toBe(config.rope?.scaling?.rope_type);
   });
 
-  test("a layer is six nodes, as Llama's", () => {
+  test.skipIf(config.model_type === "gpt2")("a layer is six nodes, as Llama's", () => {
     const nodes = fuse(recordGeneration(definition, config, 256)).nodes.filter(({ op }) => op !== "reshape");
     const scales = config.model_type === "granite" ? 2 : 0; // of the embedding and of the logits
     expect(nodes.length).toBe(6 * config.num_hidden_layers + 3 + scales);

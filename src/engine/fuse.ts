@@ -7,8 +7,7 @@ import type { LoraAttrs } from "./ops/lora.ts";
 import { isWritten, type Program } from "./program.ts";
 import type { Node, Tensor } from "./tensor.ts";
 
-export function fuse(recorded: Program): Program {
-  const program = splitProducts(recorded);
+export function fuse(program: Program): Program {
   const uses = countUses(program);
   const gone = new Set<Node>();
   const made: Node[] = [];
@@ -32,10 +31,11 @@ export function fuse(recorded: Program): Program {
     const mates = program.nodes.filter((n) => isMate(n) && !gone.has(n)).slice(0, MOST_WEIGHTS);
     const replaced: Node[] = [...mates];
 
+    let weights = mates.map((n) => n.inputs[1]!);
     let outputs = mates.map((n) => n.outputs[0]!);
     // What adapters do to the products; those that other tables or rows decide stay as they are.
     let tables: readonly Tensor[] = [];
-    const linears = outputs.map((y, j) => {
+    let linears = outputs.map((y, j) => {
       const next = soleUser(y);
       if (next?.op !== "lora" || next.inputs[0] !== y || next.inputs[1] !== x) return -1;
       const attrs = next.attrs as LoraAttrs;
@@ -48,7 +48,7 @@ export function fuse(recorded: Program): Program {
     });
     const adapted = linears.filter((i) => i >= 0).length;
 
-    const biases = outputs.map((y, j) => {
+    let biases = outputs.map((y, j) => {
       const next = soleUser(y);
       const bias = next?.op === "add" && next.inputs[0] === y ? next.inputs[1]! : undefined;
       if (bias?.kind !== "param" || bias.shape.length !== 1) return undefined;
@@ -57,26 +57,37 @@ export function fuse(recorded: Program): Program {
       return bias;
     });
 
+    // A product that is only sliced (q, k and v of one weight) becomes several, each of some rows of that weight.
+    let ranges: WeightRows[] | undefined;
+    const slices = mates.length === 1 ? slicesOf(outputs[0]!, uses, user) : [];
+    if (slices.length > 0) {
+      ranges = slices.map(({ attrs }) => attrs as WeightRows);
+      const repeat = <T>([only]: readonly T[]) => slices.map(() => only!);
+      [weights, linears, biases] = [repeat(weights), repeat(linears), repeat(biases)];
+      outputs = slices.map((n) => n.outputs[0]!);
+      replaced.push(...slices);
+    }
+
     let epilogue: LinearAttrs["epilogue"] = "none";
     let residual: Tensor | undefined;
     let next = soleUser(outputs[0]!);
     // A factor before the residual: Granite's.
-    const factor = mates.length === 1 && next?.op === "scale" ? next : undefined;
+    const factor = weights.length === 1 && next?.op === "scale" ? next : undefined;
     if (factor) {
       const sum = soleUser(factor.outputs[0]!);
       if (sum?.op === "add" && sameShapes(sum.inputs)) next = sum;
     }
     if (
-      mates.length === 2 &&
+      weights.length === 2 &&
       (next?.op === "swiglu" || next?.op === "geglu") &&
       next.inputs[0] === outputs[0] &&
       next.inputs[1] === outputs[1] &&
       soleUser(outputs[1]!) === next
     ) {
       epilogue = next.op;
-    } else if (mates.length === 1 && (next?.op === "gelu" || next?.op === "gelu_erf")) {
+    } else if (weights.length === 1 && (next?.op === "gelu" || next?.op === "gelu_erf")) {
       epilogue = next.op;
-    } else if (mates.length === 1 && next?.op === "add" && sameShapes(next.inputs)) {
+    } else if (weights.length === 1 && next?.op === "add" && sameShapes(next.inputs)) {
       const own = factor?.outputs[0] ?? outputs[0];
       residual = next.inputs.find((t) => t !== own);
       if (residual) epilogue = "residual";
@@ -99,7 +110,7 @@ export function fuse(recorded: Program): Program {
     const inputs = [
       takesNorm ? norm!.inputs[0]! : x,
       ...(takesNorm ? norm!.inputs.slice(1) : []),
-      ...mates.map((n) => n.inputs[1]!),
+      ...weights,
     ];
     inputs.push(...biases.filter((b) => b !== undefined), ...(residual ? [residual] : []), ...tables);
     made.push({
@@ -107,13 +118,13 @@ export function fuse(recorded: Program): Program {
       inputs,
       outputs,
       attrs: {
-        n: mates.length,
+        n: weights.length,
         norm: takesNorm ? { ...norm!.attrs, ...(layer && { layer }) } : undefined,
         bias: biases.map(Boolean),
         epilogue,
         int8,
         ...(epilogue === "residual" && factor && { scale: (factor.attrs as { c: number }).c }),
-        ...(mates.some((n) => "range" in n.attrs) && { ranges: mates.map(rowsOf) }),
+        ...(ranges && { ranges }),
         ...(adapted > 0 && { adapters: { linears, rows: tables.length === 3 } }),
       },
     });
@@ -165,39 +176,15 @@ export function fuse(recorded: Program): Program {
 /** Most weights of one `linear`. */
 const MOST_WEIGHTS = 4;
 
-/**
- * A product that is only sliced (q, k and v of one weight) as several, each of some rows of the weight: their
- * `matmul_nt` has an attribute `range`, which `linear` takes. So nothing is computed twice or copied.
- */
-function splitProducts(program: Program): Program {
-  const uses = countUses(program);
-  const slices = new Map<Tensor, Node[]>();
-  for (const node of program.nodes)
-    if (node.op === "slice_last") slices.set(node.inputs[0]!, [...(slices.get(node.inputs[0]!) ?? []), node]);
-  const gone = new Set<Node>();
-  const nodes = program.nodes.flatMap((node) => {
-    if (gone.has(node)) return [];
-    const parts = node.op === "matmul_nt" ? (slices.get(node.outputs[0]!) ?? []) : [];
-    const whole =
-      parts.length === 0 ||
-      parts.length > MOST_WEIGHTS ||
-      node.inputs[1]!.kind !== "param" ||
-      uses.get(node.outputs[0]!) !== parts.length ||
-      parts.some(({ attrs }) => (attrs as WeightRows).start % 16 !== 0);
-    if (whole) return [node];
-    return parts.map((part): Node => {
-      gone.add(part);
-      return { ...node, outputs: part.outputs, attrs: { ...node.attrs, range: part.attrs } };
-    });
-  });
-  return { ...program, nodes };
+/** The slices that a product is used by, if by nothing else and each can be some panels of the weight. */
+function slicesOf(y: Tensor, uses: ReadonlyMap<Tensor, number>, user: ReadonlyMap<Tensor, Node[]>): Node[] {
+  const all = user.get(y) ?? [];
+  const fit = all.every(({ op, attrs }) => op === "slice_last" && (attrs as WeightRows).start % PANEL === 0);
+  return fit && all.length <= MOST_WEIGHTS && uses.get(y) === all.length ? all : [];
 }
 
-/** The rows of its weight that a product uses. */
-function rowsOf({ inputs, attrs }: Node): WeightRows {
-  const { range } = attrs as { range?: WeightRows };
-  return range ?? { start: 0, length: inputs[1]!.shape[0] as number };
-}
+/** Rows of a packed weight that lie together. */
+const PANEL = 16;
 
 function sameShapes(inputs: readonly Tensor[]): boolean {
   return inputs[0]!.shape.join() === inputs[1]!.shape.join();

@@ -370,6 +370,19 @@ export const CASES: readonly Case[] = [
     epilogue: "swiglu",
     adapters: { linears: [0, 1], rows: false },
   }),
+  ...([slots(2, 3), slots(0, 1)] as const).map((chosen, i) =>
+    adaptedCase(`norm, rows of one weight, biases, adapters ${i ? "" : "and replaced"}`, chosen, {
+      n: 3,
+      norm: { eps: 1e-5 },
+      bias: [true, true, true],
+      adapters: { linears: [1, 1, 1], rows: false },
+      ranges: [
+        { start: 0, length: 16 },
+        { start: 16, length: 16 },
+        { start: 32, length: 18 },
+      ],
+    }),
+  ),
   adaptedCase("norm, float activations, adapters and replaced", slots(2, 3), {
     norm: { eps: 1e-5 },
     int8: false,

@@ -28,7 +28,7 @@ export interface LinearAttrs {
   readonly int8: boolean;
   /** Factor of the product before a residual is added; absent: 1. */
   readonly scale?: number;
-  /** Of each weight the rows that are used, from a multiple of 16; absent: all. Not with adapters. */
+  /** Of each weight the rows that are used (of its bias and adapter too), from a multiple of 16; absent: all. */
   readonly ranges?: readonly WeightRows[];
   /** What `lora` does to each product before its bias: the linear's index in the table, -1 for none. */
   readonly adapters?: { readonly linears: readonly number[]; readonly rows: boolean };
@@ -64,7 +64,6 @@ export const linear: FusedOp<LinearAttrs> = {
     if (tables) checkAdapters(tables, x.shape[0], "linear");
     for (const w of weights)
       dims(last(w, "linear"), last(x, "linear"), `the width of ${w.name ?? "w"}`, "linear");
-    if (a.ranges && a.adapters) throw new TypeError("Cannot apply linear: adapters with rows of a weight");
     const outs = weights.map((w, j) => {
       const height = w.shape[0] as number;
       const { start, length } = a.ranges?.[j] ?? { start: 0, length: height };
@@ -108,14 +107,14 @@ export const linear: FusedOp<LinearAttrs> = {
     const h = shift ? layer_norm(x, norm!, shift, eps) : norm ? rms_norm(x, norm, eps) : x;
     const ys = weights.map((w, j) => {
       let y = matmul_nt(h, w, { int8: a.int8 });
-      const range = a.ranges?.[j];
-      if (range) y = slice_last(y, range.start, range.length);
       const linear = a.adapters?.linears[j] ?? -1;
       if (linear >= 0) {
         const [adapters, segments, rows] = tables!;
         y = lora(y, h, adapters!, segments!, { linear, int8: a.int8, ...(rows && { rows }) });
       }
-      return biases[j] ? add(y, biases[j]) : y;
+      if (biases[j]) y = add(y, biases[j]);
+      const range = a.ranges?.[j];
+      return range ? slice_last(y, range.start, range.length) : y;
     });
     if (residual) return [add(residual, a.scale === undefined ? ys[0]! : scale(ys[0]!, a.scale))];
     if (a.epilogue === "swiglu" || a.epilogue === "geglu") return [GATES[a.epilogue](ys[0]!, ys[1]!)];
