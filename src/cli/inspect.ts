@@ -1,9 +1,18 @@
 // pith inspect: what a model is, from its headers.
 
-import { type Inspection, inspect as inspectModel, openModel } from "../models/index.ts";
+import {
+  type AdapterInspection,
+  type Inspection,
+  inspectAdapter,
+  inspect as inspectModel,
+  isAdapter,
+  openAdapter,
+  openModel,
+} from "../models/index.ts";
 import { bytes, figure, printJson, printTable } from "./output.ts";
 
 export async function inspect(nameOrPath: string, options: { ctx?: number; json?: boolean }): Promise<void> {
+  if (await isAdapter(nameOrPath)) return ofAdapter(nameOrPath, options.json);
   const model = await openModel(nameOrPath);
   try {
     const result = await inspectModel(model, options.ctx === undefined ? undefined : [options.ctx]);
@@ -12,6 +21,35 @@ export async function inspect(nameOrPath: string, options: { ctx?: number; json?
   } finally {
     await model.close();
   }
+}
+
+async function ofAdapter(path: string, json: boolean | undefined): Promise<void> {
+  const adapter = await openAdapter(path);
+  try {
+    const result = inspectAdapter(adapter);
+    if (json) printJson(result);
+    else printTable(adapterLines(result));
+  } finally {
+    await adapter.close();
+  }
+}
+
+function adapterLines(adapter: AdapterInspection): [string, string][] {
+  const range = ([from, to]: readonly [number, number]) =>
+    from === to ? figure(from) : `${figure(from)} to ${figure(to)}`;
+  return [
+    ["adapter", `${adapter.name} (${adapter.format})`],
+    ["made for", adapter.made_for ?? "it does not say"],
+    ["method", adapter.dora ? "DoRA" : "LoRA"],
+    ["rank", figure(adapter.rank)],
+    ["parameters", `${figure(adapter.parameters)}, ${bytes(adapter.bytes)}`],
+    ...adapter.modules.map(({ name, count, rank, scale }): [string, string] => [
+      "",
+      `${name}: ${figure(count)} pairs, rank ${range(rank)}, scale ${range(scale)}`,
+    ]),
+    ...adapter.saved.map((name): [string, string] => ["", `${name}: whole`]),
+    ["digest", adapter.digest],
+  ];
 }
 
 function lines(model: Inspection): [string, string][] {

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { AdapterChoice } from "../generate/adapters.ts";
 import type { JsonSchema } from "../generate/grammar/index.ts";
 import type { LoadModelOptions } from "../generate/load.ts";
 import type { GenerateOptions } from "../generate/model.ts";
@@ -25,6 +26,9 @@ export interface TextOptions extends ModelOptions {
   raw?: boolean;
   schema?: JsonSchema;
   session?: string;
+  adapter?: string[];
+  /** What `adapter` names, attached. */
+  attached?: AdapterChoice | undefined;
 }
 
 export function addModelOptions(
@@ -71,8 +75,11 @@ export function addGenerateOptions(command: Command): Command {
       "keep what was computed in this file (.safetensors): a prompt that begins alike starts at once",
     )
     .option("--system <text>", "the system's message of a chat")
-    .option("--raw", "no chat template; names of control tokens in the prompt are tokens");
+    .option("--raw", "no chat template; names of control tokens in the prompt are tokens")
+    .option("--adapter <path[=scale]>", ADAPTER, collect);
 }
+
+export const ADAPTER = "a PEFT folder or a GGUF adapter, with a scale if wanted; may be given more than once";
 
 export function choice(flags: string, description: string, values: readonly string[]): Option {
   return new Option(flags, description).choices(values);
@@ -126,8 +133,8 @@ export function loadOptions({ threads, backend, ctx, kv }: ModelOptions): LoadMo
 
 /** What of the options `generate` and `chat` take. */
 export function generateOptions(options: TextOptions): GenerateOptions {
-  const { maxTokens, temperature, topK, topP, minP, seed, stop, schema } = options;
-  return defined({ maxTokens, temperature, topK, topP, minP, seed, stop, schema });
+  const { maxTokens, temperature, topK, topP, minP, seed, stop, schema, attached: adapter } = options;
+  return defined({ maxTokens, temperature, topK, topP, minP, seed, stop, schema, adapter });
 }
 
 /** The properties that are set. */

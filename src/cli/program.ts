@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { addGenerateOptions, addModelOptions, choice, collect, count } from "./options.ts";
+import { ADAPTER, addGenerateOptions, addModelOptions, choice, collect, count } from "./options.ts";
 import { version, visible } from "./output.ts";
 
 const MODEL = "a folder, a .gguf file, or a hub name: owner/name, owner/name:Q4_K_M, owner/name@revision";
@@ -30,7 +30,7 @@ export function program(): Command {
 
   pith
     .command("inspect")
-    .description("Show what a model is and the memory it needs, without loading it.")
+    .description("Show what a model is and the memory it needs, or what an adapter is, without loading it.")
     .argument("<model>", MODEL)
     .option("--ctx <tokens>", "context to tell the memory for", count(1))
     .option("--json", "print JSON")
@@ -45,6 +45,18 @@ export function program(): Command {
     .option("--overwrite", "replace what is there")
     .option("--json", "print JSON")
     .action(async (model, out, options) => (await import("./convert.ts")).convert(model, out, options));
+
+  pith
+    .command("fuse")
+    .description("Merge adapters into a model's weights, and write it as a GGUF file or a folder.")
+    .argument("<model>", MODEL)
+    .argument("<out>", "a name that ends in .gguf, or a folder")
+    .option("--adapter <path[=scale]>", ADAPTER, collect)
+    .addOption(choice("--type <type>", "type of the weights", ["f32", "f16", "bf16", "q8_0", "q4_0"]))
+    .option("--requantize", "merge into quantized weights, which rounds them once more")
+    .option("--overwrite", "replace what is there")
+    .option("--json", "print JSON")
+    .action(async (model, out, options) => (await import("./fuse.ts")).fuse(model, out, options));
 
   const bench = pith
     .command("bench")

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import type { Generation, GenerationResult } from "../generate/generation.ts";
 import type { Model } from "../generate/model.ts";
+import { attachAdapters } from "./adapters.ts";
 import { load } from "./load.ts";
 import { generateOptions, type TextOptions } from "./options.ts";
 import { figure, note, printJson, writeText } from "./output.ts";
@@ -11,9 +12,10 @@ export interface RunOptions extends TextOptions {
   json?: boolean;
 }
 
-export async function run(nameOrPath: string, words: readonly string[], options: RunOptions): Promise<void> {
+export async function run(nameOrPath: string, words: readonly string[], given: RunOptions): Promise<void> {
   const prompt = words.length > 0 ? words.join(" ") : process.stdin.isTTY ? undefined : await readStdin();
-  await using model = await load(nameOrPath, options);
+  await using model = await load(nameOrPath, given);
+  const options = { ...given, attached: await attachAdapters(model, given.adapter) };
   if (prompt === undefined) {
     await startChat(model, options); // not returned: the model stays open until it ends
     return;
@@ -114,6 +116,9 @@ function report(model: Model, result: GenerationResult): object {
   const { usage, stats } = result;
   return {
     model: model.name,
+    ...(model.adapters.length > 0 && {
+      adapters: model.adapters.map(({ name, digest }) => ({ name, digest })),
+    }),
     text: result.text,
     ...("parsed" in result && { parsed: result.parsed }),
     finish_reason: result.finishReason,

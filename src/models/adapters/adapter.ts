@@ -2,10 +2,10 @@
 // replace parameters. Headers only; checked against a model here, so that nothing of another model gets further.
 
 import { isWeightType } from "../../engine/weights.ts";
+import { quote } from "../../formats/errors.ts";
 import type { TensorInfo } from "../../formats/index.ts";
 import type { Config } from "../config.ts";
 import type { Definition } from "../definition.ts";
-import { show } from "../fields.ts";
 import { fromStored } from "../stored.ts";
 import { type LinearTarget, linearTargets } from "../targets.ts";
 
@@ -64,21 +64,21 @@ export function checkAdapter(
   const { architecture } = definition.gguf;
   if (adapter.architecture !== undefined && adapter.architecture !== architecture)
     throw new TypeError(
-      `Cannot use adapter ${JSON.stringify(adapter.name)} with ${JSON.stringify(model.name)}: its general.architecture is ${show(adapter.architecture)}, wanted ${JSON.stringify(architecture)}`,
+      `Cannot use adapter ${JSON.stringify(adapter.name)} with ${JSON.stringify(model.name)}: its general.architecture is ${quote(adapter.architecture)}, wanted ${JSON.stringify(architecture)}`,
     );
   const targets = linearTargets(definition, config);
   const params = definition.params(config);
   const wrong: Complaint = new Complaint(adapter, model.name);
   for (const [path, pair] of adapter.pairs) {
     const target = targets.get(path);
-    if (!target) wrong.fail(pair.a.name, `is for ${show(path)}, wanted one of the model's linears`);
+    if (!target) wrong.fail(pair.a.name, `is for ${quote(path)}, wanted one of the model's linears`);
     checkPair(wrong, pair, target.N, target.K);
     if (!adapter.targets(path, path === HEAD))
       wrong.fail(pair.a.name, "is there", "none: target_modules does not name it");
   }
   for (const [path, pair] of adapter.embeddings) {
     const shape = params.get(`${path}.weight`);
-    if (!shape || targets.has(path)) wrong.fail(pair.a.name, `is for ${show(path)}, wanted an embedding`);
+    if (!shape || targets.has(path)) wrong.fail(pair.a.name, `is for ${quote(path)}, wanted an embedding`);
     checkPair(wrong, pair, shape[1]!, shape[0]!);
   }
   for (const [path, { N, K }] of targets)
@@ -90,7 +90,7 @@ export function checkAdapter(
   for (const [name, tensor] of savedOf(adapter, definition)) {
     const head = name === `${HEAD}.weight` ? targets.get(HEAD) : undefined;
     const shape = params.get(name) ?? (head && [head.N, head.K]);
-    if (!shape) wrong.fail(tensor.name, `is for ${show(name)}, wanted one of the model's parameters`);
+    if (!shape) wrong.fail(tensor.name, `is for ${quote(name)}, wanted one of the model's parameters`);
     checkType(wrong, tensor);
     if (tensor.shape.join() !== shape.join())
       wrong.fail(tensor.name, `has shape [${tensor.shape.join(", ")}]`, `[${shape.join(", ")}]`);
@@ -146,9 +146,9 @@ class Complaint {
 
   fail(tensor: string, found: string, wanted?: string): never {
     const { name, madeFor } = this.#adapter;
-    const hint = madeFor === undefined ? "" : `; it says that it was made for ${show(madeFor)}`;
+    const hint = madeFor === undefined ? "" : `; it says that it was made for ${quote(madeFor)}`;
     throw new RangeError(
-      `Cannot use adapter ${JSON.stringify(name)} with ${JSON.stringify(this.#model)}: tensor ${show(tensor)} ${found}${wanted === undefined ? "" : `, wanted ${wanted}`}${hint}`,
+      `Cannot use adapter ${JSON.stringify(name)} with ${JSON.stringify(this.#model)}: tensor ${quote(tensor)} ${found}${wanted === undefined ? "" : `, wanted ${wanted}`}${hint}`,
     );
   }
 }

@@ -1,7 +1,7 @@
 // Adapters with scales become the changes of linears that a backend takes. Several are one: their ranks end to end.
 
 import type { LinearChange } from "../../engine/backend.ts";
-import { show } from "../fields.ts";
+import { quote } from "../../formats/errors.ts";
 import type { LinearTarget } from "../targets.ts";
 import { doraFactors, type LoadedAdapter, type LoadedChange } from "./load.ts";
 
@@ -36,7 +36,7 @@ export function composeAdapters(
     if (own.some(({ change }) => "replaced" in change)) {
       if (own.length > 1)
         throw new RangeError(
-          `Cannot use ${own.length} adapters at once: one replaces ${show(path)}, which another changes too, wanted one that does`,
+          `Cannot use ${own.length} adapters at once: one replaces ${quote(path)}, which another changes too, wanted one that does`,
         );
       changes.set(index, own[0]!.change as { replaced: Float32Array });
     } else {
@@ -64,7 +64,7 @@ function concatenate(path: string, own: readonly Own[], N: number, K: number): L
       const before = magnitude ? magnitude[n]! : 1;
       if (before === 0)
         throw new RangeError(
-          `Cannot use ${own.length} adapters at once: row ${n} of ${show(path)} is 0 after a DoRA of magnitude 0, wanted it last`,
+          `Cannot use ${own.length} adapters at once: row ${n} of ${quote(path)} is 0 after a DoRA of magnitude 0, wanted it last`,
         );
       for (let j = 0; j < change.rank; j++)
         b[n * rank + at + j] = (s * change.b[n * change.rank + j]!) / before;

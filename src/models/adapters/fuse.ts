@@ -2,10 +2,10 @@
 // in place of the model's. Streamed by rows; what no adapter changes is copied bit for bit.
 
 import { dequantize, isWritable, quantize, type WeightType } from "../../engine/weights.ts";
+import { quote } from "../../formats/errors.ts";
 import type { TensorInfo } from "../../formats/index.ts";
 import type { Config } from "../config.ts";
 import { type ConvertOptions, type ConvertResult, type Parameter, writeModel } from "../convert.ts";
-import { show } from "../fields.ts";
 import type { OpenedModel } from "../open.ts";
 import type { RowSource, SaveType } from "../rows.ts";
 import { checkAdapter, HEAD, type LoraPair, type OpenedAdapter, savedOf } from "./adapter.ts";
@@ -56,7 +56,7 @@ export async function fuse(
     const parameters = [...model.definition.params(merge.config).keys()].map((name): Parameter => {
       const own = rows.find((row) => row.name === (merge.sourceOf.get(name) ?? name));
       if (!own)
-        throw new TypeError(`Cannot merge into ${JSON.stringify(model.name)}: it has no ${show(name)}`);
+        throw new TypeError(`Cannot merge into ${JSON.stringify(model.name)}: it has no ${quote(name)}`);
       const steps = merge.steps.get(name) ?? [];
       const saved = merge.saved.get(name);
       const base: RowSource = saved ? savedRows(saved, { ...own, name }) : { ...own, name };
@@ -64,7 +64,7 @@ export async function fuse(
       if (steps.length === 0) return { source: base, natural: base.type };
       if (!isFloat(base.type) && !options.requantize && !(options.type && isFloat(options.type)))
         throw new TypeError(
-          `Cannot merge into ${JSON.stringify(model.name)}: tensor ${show(name)} is ${base.type}, wanted f32, f16 or bf16; every changed weight would be rounded once more: ask for that with requantize (--requantize), or for floats with a type (--type f16), or keep the adapter apart (--adapter)`,
+          `Cannot merge into ${JSON.stringify(model.name)}: tensor ${quote(name)} is ${base.type}, wanted f32, f16 or bf16; every changed weight would be rounded once more: ask for that with requantize (--requantize), or for floats with a type (--type f16), or keep the adapter apart (--adapter)`,
         );
       let type: SaveType = "f32";
       const source = mergedRows(base, steps, model, (base, exact) => cost.add(type, base, exact));
@@ -115,7 +115,7 @@ async function planMerge(model: OpenedModel, adapters: readonly AdapterToFuse[])
       if (await isAsInModel(tensor, sourceOf.get(name) ?? name, model)) continue;
       if (saved.has(name))
         throw new RangeError(
-          `Cannot merge ${JSON.stringify(adapter.name)}: tensor ${show(tensor.name)} replaces ${show(name)}, which another adapter replaces, wanted one that does`,
+          `Cannot merge ${JSON.stringify(adapter.name)}: tensor ${quote(tensor.name)} replaces ${quote(name)}, which another adapter replaces, wanted one that does`,
         );
       saved.set(name, tensor);
       tiesSaved ||= adapter.tiesSaved;
@@ -160,7 +160,7 @@ function stepOf(
 function embeddingStep({ a, b, rank, scale, magnitude }: LoraPair, times: number): Step {
   if (magnitude)
     throw new TypeError(
-      `Cannot merge tensor ${show(magnitude.name)}: DoRA of an embedding is not implemented, wanted LoRA`,
+      `Cannot merge tensor ${quote(magnitude.name)}: DoRA of an embedding is not implemented, wanted LoRA`,
     );
   return {
     scale: times * scale,
@@ -231,7 +231,7 @@ function mergedRows(
             for (let k = 0; k < cols; k++) square += (before[i * cols + k]! + delta[k]!) ** 2;
             if (!(square > 0))
               throw new RangeError(
-                `Cannot merge DoRA into ${show(base.name)}: row ${n} of the base with its change has length 0, wanted more`,
+                `Cannot merge DoRA into ${quote(base.name)}: row ${n} of the base with its change has length 0, wanted more`,
               );
             stretch = magnitude[n]! / Math.sqrt(square);
           }

@@ -1,6 +1,7 @@
 // Opening a GGUF adapter, as llama.cpp reads it: `blk.N.attn_q.weight.lora_a` [r, K] and `.lora_b` [N, r], and one
 // alpha for all. Headers only.
 
+import { quote } from "../../formats/errors.ts";
 import {
   getNumber,
   getString,
@@ -10,7 +11,6 @@ import {
   type TensorInfo,
 } from "../../formats/index.ts";
 import type { GgufForm } from "../definition.ts";
-import { show } from "../fields.ts";
 import { fromGgufName } from "../gguf-names.ts";
 import { definitionOfGguf } from "../registry.ts";
 import type { LoraPair, OpenedAdapter } from "./adapter.ts";
@@ -64,7 +64,7 @@ function pairTensors(
   for (const tensor of tensors.values()) {
     const [, stem, part] = /^(.*)\.lora_([ab])$/.exec(tensor.name) ?? [];
     if (stem === undefined)
-      fail(source, `tensor ${show(tensor.name)} is there`, "names that end in .lora_a or .lora_b alone");
+      fail(source, `tensor ${quote(tensor.name)} is there`, "names that end in .lora_a or .lora_b alone");
     const entry = found.get(stem) ?? {};
     entry[part as "a" | "b"] = tensor;
     found.set(stem, entry);
@@ -73,16 +73,16 @@ function pairTensors(
   for (const [stem, { a, b }] of found) {
     const missing = !a ? "a" : !b ? "b" : undefined;
     if (missing)
-      fail(source, `tensor ${show(`${stem}.lora_${missing}`)} is missing`, "both lora_a and lora_b");
+      fail(source, `tensor ${quote(`${stem}.lora_${missing}`)} is missing`, "both lora_a and lora_b");
     const name = fromGgufName(names, stem);
     if (!name?.endsWith(".weight") || stem === EMBEDDING)
-      fail(source, `tensor ${show(a!.name)} is there`, "tensors of linears that pith knows");
+      fail(source, `tensor ${quote(a!.name)} is there`, "tensors of linears that pith knows");
     const path = name.slice(0, -".weight".length);
     const rank = a!.shape.length === 2 ? a!.shape[0]! : 0;
     if (rank < 1 || rank > MAX_RANK)
       fail(
         source,
-        `tensor ${show(a!.name)} has shape [${a!.shape.join(", ")}]`,
+        `tensor ${quote(a!.name)} has shape [${a!.shape.join(", ")}]`,
         `[rank, width] with a rank from 1 to ${MAX_RANK}`,
       );
     // As llama.cpp: without an alpha the product counts as it is.
@@ -93,7 +93,8 @@ function pairTensors(
 }
 
 function expect(source: Source, key: string, found: string | undefined, wanted: string): void {
-  if (found !== wanted) fail(source, `${key} is ${show(found)}`, JSON.stringify(wanted));
+  if (found !== wanted)
+    fail(source, `${key} is ${found === undefined ? "missing" : quote(found)}`, JSON.stringify(wanted));
 }
 
 function fail(source: Source, found: string, wanted: string): never {

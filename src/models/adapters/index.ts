@@ -4,6 +4,7 @@ export { type LinearTarget, linearTargets } from "../targets.ts";
 export { checkAdapter, type LoraPair, type OpenedAdapter, rankOf } from "./adapter.ts";
 export { adapterKey, composeAdapters, type ScaledAdapter } from "./compose.ts";
 export { type AdapterToFuse, type FuseOptions, type FuseResult, fuse } from "./fuse.ts";
+export { type AdapterInspection, inspectAdapter, isAdapter } from "./inspect.ts";
 export { type LoadedAdapter, type LoadedChange, loadAdapter } from "./load.ts";
 export { openAdapter } from "./open.ts";
 export { type AdapterLoader, adapterLoader } from "./read.ts";

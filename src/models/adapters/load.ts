@@ -1,8 +1,8 @@
 // The values of an adapter, ready for a backend: read, checked to be finite, q and k put into Hugging Face's order, and
 // for DoRA the lengths of the base's rows taken from the model's own file.
 
+import { quote } from "../../formats/errors.ts";
 import { readTensorValues, type TensorInfo } from "../../formats/index.ts";
-import { show } from "../fields.ts";
 import { interleavedHeads, moveRows } from "../gguf-names.ts";
 import type { OpenedModel } from "../open.ts";
 import type { LinearTarget } from "../targets.ts";
@@ -59,7 +59,7 @@ export async function loadAdapter(
   const targets = checkAdapter(adapter, model);
   const cannot = (tensor: TensorInfo, what: string): never => {
     throw new TypeError(
-      `Cannot attach ${JSON.stringify(adapter.name)}: tensor ${show(tensor.name)} changes ${what}, wanted linears alone; pith fuse merges it into the model`,
+      `Cannot attach ${JSON.stringify(adapter.name)}: tensor ${quote(tensor.name)} changes ${what}, wanted linears alone; pith fuse merges it into the model`,
     );
   };
   for (const { a } of adapter.embeddings.values()) cannot(a, "the embedding");
@@ -75,8 +75,8 @@ export async function loadAdapter(
     const isLinear = targets.has(path) && name.endsWith(".weight");
     // Embeddings are often saved along, as they were.
     if (await isAsInModel(tensor, isLinear ? targets.get(path)!.weight : name, model)) continue;
-    if (!isLinear) cannot(tensor, show(name));
-    if (changes.has(path)) cannot(tensor, `${show(path)}, which a low-rank pair changes too`);
+    if (!isLinear) cannot(tensor, quote(name));
+    if (changes.has(path)) cannot(tensor, `${quote(path)}, which a low-rank pair changes too`);
     changes.set(path, { replaced: await finiteValues(tensor) });
   }
   let bytes = 0;
@@ -162,7 +162,7 @@ export function doraFactors({ magnitude, w, c, d }: Dora, s: number, path: strin
     const square = w[n]! + 2 * s * c[n]! + s * s * d[n]!;
     if (!(square > 0))
       throw new RangeError(
-        `Cannot apply DoRA to ${show(path)}: row ${n} of the base with its change has length 0, wanted more`,
+        `Cannot apply DoRA to ${quote(path)}: row ${n} of the base with its change has length 0, wanted more`,
       );
     return m / Math.sqrt(square);
   });
@@ -176,7 +176,7 @@ export async function finiteValues(tensor: TensorInfo): Promise<Float32Array> {
       const cols = tensor.shape.at(-1) ?? 1;
       const at = tensor.shape.length === 2 ? `${Math.floor(i / cols)}, ${i % cols}` : i;
       throw new RangeError(
-        `Cannot read ${JSON.stringify(tensor.source.name)}: tensor ${show(tensor.name)} holds ${values[i]} at [${at}], wanted finite numbers`,
+        `Cannot read ${JSON.stringify(tensor.source.name)}: tensor ${quote(tensor.name)} holds ${values[i]} at [${at}], wanted finite numbers`,
       );
     }
   return values;

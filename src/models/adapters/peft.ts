@@ -8,8 +8,8 @@
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { quote } from "../../formats/errors.ts";
 import { openFile, readSafetensors, type Source, type TensorInfo } from "../../formats/index.ts";
-import { show } from "../fields.ts";
 import type { LoraPair, OpenedAdapter } from "./adapter.ts";
 import { digestOf } from "./digest.ts";
 import { type PeftConfig, parsePeftConfig } from "./peft-config.ts";
@@ -29,7 +29,7 @@ export async function openPeft(folder: string, signal?: AbortSignal): Promise<Op
         `Cannot open adapter ${JSON.stringify(folder)}: ${wanted} is missing; found ${
           pickle
             ? `"adapter_model.bin", a pickle, which can run code when it is opened; save it as safetensors where you trust it`
-            : names.sort().slice(0, 20).map(show).join(", ") || "an empty folder"
+            : names.sort().slice(0, 20).map(quote).join(", ") || "an empty folder"
         }`,
       );
     }
@@ -109,7 +109,7 @@ function sortTensors(file: string, tensors: ReadonlyMap<string, TensorInfo>, con
       );
     // The parameter of a module that is wrapped, or of the copy that was trained in its place.
     const parameter = name.replace(/\.(base_layer|modules_to_save|original_module)(?=\.(weight|bias)$)/, "");
-    if (saved.has(parameter)) fail(file, tensor.name, "is there", `${show(parameter)} once`);
+    if (saved.has(parameter)) fail(file, tensor.name, "is there", `${quote(parameter)} once`);
     saved.set(parameter, tensor);
   }
   const pairs = new Map<string, LoraPair>();
@@ -137,6 +137,6 @@ function pairOf(file: string, { path, embedding, parts }: Found, config: PeftCon
 
 function fail(file: string, tensor: string, found: string, wanted: string): never {
   throw new RangeError(
-    `Cannot read ${JSON.stringify(file)}: tensor ${show(tensor)} ${found}, wanted ${wanted}`,
+    `Cannot read ${JSON.stringify(file)}: tensor ${quote(tensor)} ${found}, wanted ${wanted}`,
   );
 }

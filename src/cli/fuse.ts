@@ -1,0 +1,61 @@
+// pith fuse: adapters merged into a model's weights.
+
+import {
+  type AdapterToFuse,
+  fuse as fuseModel,
+  openAdapter,
+  openModel,
+  type SaveType,
+} from "../models/index.ts";
+import { parseAdapter } from "./adapters.ts";
+import { figure, note, printJson } from "./output.ts";
+import { progressBar } from "./progress.ts";
+
+export interface FuseOptions {
+  adapter?: string[];
+  type?: SaveType;
+  requantize?: boolean;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+export async function fuse(nameOrPath: string, out: string, options: FuseOptions): Promise<void> {
+  const specs = (options.adapter ?? []).map(parseAdapter);
+  if (specs.length === 0) throw new TypeError("Cannot merge: wanted an adapter, with --adapter path[=scale]");
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new Error("Interrupted: nothing was written"));
+  process.once("SIGINT", onInterrupt);
+  const bar = progressBar("merging", "bytes");
+  const model = await openModel(nameOrPath);
+  const adapters: AdapterToFuse[] = [];
+  try {
+    for (const { path, scale } of specs)
+      adapters.push({ adapter: await openAdapter(path, interrupt.signal), scale });
+    const result = await fuseModel(model, adapters, out, {
+      ...(options.type && { type: options.type }),
+      ...(options.requantize && { requantize: true }),
+      ...(options.overwrite && { overwrite: true }),
+      signal: interrupt.signal,
+      onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
+    });
+    bar.stop();
+    if (options.json) return printJson(result);
+    note(`wrote ${result.path} (${result.format}, ${result.type}), ${result.changed} tensors changed`);
+    if (result.cost) {
+      const { types, relative_error, error_to_change } = result.cost;
+      note(
+        `rounding to ${types.join(", ")} moved the changed weights by ${figure(100 * relative_error)} % of their size, which is ${figure(100 * error_to_change)} % of what the adapters changed`,
+      );
+    }
+    for (const { name, shape } of result.fallbacks)
+      note(`${name} [${shape.join(", ")}] is f16: no block of its type divides its width`);
+  } catch (error) {
+    if (interrupt.signal.aborted) process.exitCode = 130;
+    throw error;
+  } finally {
+    bar.stop();
+    process.off("SIGINT", onInterrupt);
+    for (const { adapter } of adapters) await adapter.close();
+    await model.close();
+  }
+}
