@@ -1,17 +1,16 @@
 // Does pith agree with llama.cpp? Random-weight models written by pith are opened by both: token ids of real text,
 // and the distribution at every position with an f32 KV cache. Then files that llama.cpp quantized are opened here.
 // Command: npm run check:full -- [--positions 512] [--shapes tiny-llama,tiny-qwen2,tiny-llama3,<names of bench/types.mjs>]
-// [--backend native]
+// [--backend native] [--types]; --types: only files of the types that llama.cpp alone writes, pure and by its default mix
 // Needs `npm install` in bench/peers, and a C compiler for the last part. Ends with 1 when a bound is missed.
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openFile, readGguf, readTensor } from "../dist/formats/index.js";
 import { loadModel } from "../dist/index.js";
 import { cache, makeModel } from "./models.mjs";
 import { openReference } from "./peers/reference.mjs";
+import { llamaQuantizer, MOSTLY } from "./quantizer.mjs";
 import { makeType, types } from "./types.mjs";
 import { data } from "./vocab.mjs";
 
@@ -23,6 +22,7 @@ const { values: options } = parseArgs({
       default: "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi,smollm3,granite,llama-yarn",
     },
     backend: { type: "string" },
+    types: { type: "boolean", default: false },
   },
 });
 const positions = Number(options.positions);
@@ -31,8 +31,12 @@ const CTX = 576;
 const TYPES = { "tiny-llama3": /** @type {const} */ (["f32"]) };
 /** Least share of positions with the same top token, most mean KL divergence in nats. */
 const BOUNDS = { f32: { top: 0.99, kl: 1e-4 }, quantized: { top: 0.97, kl: 2e-3 } };
-/** llama.cpp's default mixes q6_k in, rounding its activations per 256, and pith holds it as q8_0: more apart by nature. */
+/** Blocks of 256: llama.cpp rounds activations per 256 there, pith per 32. More apart by nature, in default mixes too. */
 const MIXED = { top: 0.9, kl: 2e-3 };
+/** Types that only llama.cpp writes here. */
+const READ = /** @type {(keyof typeof MOSTLY)[]} */ (Object.keys(MOSTLY)).filter(
+  (t) => t !== "q4_0" && t !== "q8_0",
+);
 /** @param {string} shape @param {any} type */
 const make = (shape, type) => (shape in types ? makeType(shape, type) : makeModel(shape, type));
 let failures = 0;
@@ -130,25 +134,6 @@ async function agree(file, label, bound, withTexts) {
   }
 }
 
-/** The prebuilt llama.cpp of node-llama-cpp as a quantizer, or undefined where it or a compiler is missing. */
-function llamaQuantizer() {
-  const packages = fileURLToPath(new URL("./peers/node_modules/@node-llama-cpp", import.meta.url));
-  const folder = join(
-    packages,
-    `${process.platform}-${process.arch}/bins/${process.platform}-${process.arch}`,
-  );
-  const library =
-    existsSync(folder) && readdirSync(folder).find((name) => /^libllama\.(?!common)/.test(name));
-  if (!library) return undefined;
-  const source = fileURLToPath(new URL("./peers/quantize.c", import.meta.url));
-  const program = join(cache, "quantize");
-  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
-    execFileSync(process.env.CC ?? "cc", ["-O1", source, "-o", program, "-ldl"]);
-  }
-  return (/** @type {string} */ from, /** @type {string} */ to, /** @type {string[]} */ ...args) =>
-    execFileSync(program, [join(folder, library), from, to, ...args], { stdio: "ignore" });
-}
-
 /** Whether two files hold the same tensors, byte for byte. @param {string} a @param {string} b */
 async function sameTensors(a, b) {
   const [left, right] = await Promise.all([openFile(a), openFile(b)]);
@@ -183,12 +168,20 @@ const quantize = llamaQuantizer();
 if (!quantize)
   console.log("gap: no prebuilt llama.cpp found in bench/peers: files that it quantized are not checked");
 for (const shape of options.shapes.split(",")) {
+  if (quantize && shape.startsWith("tiny-") && !(shape in TYPES))
+    for (const type of READ)
+      for (const variant of /** @type {const} */ (["pure", "default"])) {
+        const theirs = join(cache, `${shape}-${type}-llama-${variant}.gguf`);
+        if (!existsSync(theirs)) quantize(await make(shape, "f32"), theirs, type, variant);
+        await agree(theirs, `${shape} ${type} by llama.cpp (${variant})`, MIXED, false);
+      }
+  if (options.types) continue;
   for (const type of TYPES[/** @type {keyof typeof TYPES} */ (shape)] ??
     /** @type {const} */ (["f32", "q8_0", "q4_0"])) {
     const file = await make(shape, type);
     await agree(file, `${shape} ${type}`, type === "f32" ? BOUNDS.f32 : BOUNDS.quantized, type === "f32");
     if (type === "f32" || !quantize) continue;
-    for (const variant of ["pure", "default"]) {
+    for (const variant of /** @type {const} */ (["pure", "default"])) {
       const theirs = join(cache, `${shape}-${type}-llama-${variant}.gguf`);
       quantize(await make(shape, "f32"), theirs, type, variant);
       const label = `${shape} ${type} by llama.cpp (${variant})`;

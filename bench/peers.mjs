@@ -1,13 +1,16 @@
 // pith beside node-llama-cpp, llama.cpp's own programs and a raw memory read: the same files, the same questions,
 // in interleaved rounds (the memory's speed changes by the minute, so ratios are taken within a round).
 // Command: npm run bench:peers -- [--shapes 135m,0.5b,1b] [--rounds 7] [--threads 2] [--rows decode,prefill,...]
-//          [--llama-bench path] [--engines pith,node-llama-cpp,llama.cpp] [--quick] [--json file]
-import { createReadStream, writeFileSync } from "node:fs";
+//          [--type q4_0; q4_k, q6_k, ...: as llama.cpp quantizes them, every matrix alike] [--llama-bench path] [--engines pith,node-llama-cpp,llama.cpp] [--quick] [--json file]
+import { createReadStream, existsSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { openFile, readGguf } from "../dist/formats/index.js";
 import { Child, coldStart, LlamaPrograms, machine, Probe } from "./engines.mjs";
-import { bytesPerToken, kvBytesPerToken, makeModel, shapes } from "./models.mjs";
+import { bytesPerToken, cache, kvBytesPerToken, makeModel, shapes } from "./models.mjs";
+import { llamaQuantizer, MOSTLY } from "./quantizer.mjs";
 import { markdown } from "./report.mjs";
 
 const { values: options } = parseArgs({
@@ -18,6 +21,7 @@ const { values: options } = parseArgs({
     rows: { type: "string", default: "decode,prefill,batch,past,single,start" },
     engines: { type: "string", default: "pith,node-llama-cpp,llama.cpp" },
     "llama-bench": { type: "string" },
+    type: { type: "string", default: "q4_0" },
     quick: { type: "boolean", default: false },
     json: { type: "string" },
   },
@@ -122,9 +126,28 @@ async function warm(file) {
   for await (const _ of createReadStream(file, { highWaterMark: 1 << 22 }));
 }
 
+/** The file to measure, and the bytes of it that a token reads. @param {string} shape */
+async function modelOf(shape) {
+  const type = /** @type {keyof typeof MOSTLY} */ (options.type);
+  if (type === "q4_0" || type === "q8_0")
+    return { file: await makeModel(shape, type, { log }), bytes: bytesPerToken(shapes[shape], type) };
+  const file = join(cache, `${shape}-${type}-llama-pure.gguf`);
+  if (!existsSync(file)) {
+    const quantize = llamaQuantizer();
+    if (!quantize || !(type in MOSTLY))
+      throw new Error(`Cannot make ${file}: no prebuilt llama.cpp, or no such type`);
+    quantize(await makeModel(shape, "f16", { log }), file, type, "pure");
+  }
+  const source = await openFile(file);
+  const { tensors } = await readGguf(source);
+  await source.close();
+  const read = [...tensors.values()].filter(({ name }) => shapes[shape].tied || name !== "token_embd.weight");
+  return { file, bytes: read.reduce((sum, tensor) => sum + tensor.bytes, 0) };
+}
+
 /** @param {string} shape @param {LlamaPrograms | undefined} llama @param {Probe} probe */
 async function measure(shape, llama, probe) {
-  const file = await makeModel(shape, "q4_0", { log });
+  const { file, bytes } = await modelOf(shape);
   log(`${shape}: ${file}`);
   await warm(file);
   const best = wanted.includes("node-llama-cpp") ? await calibrate(file) : undefined;
@@ -213,8 +236,8 @@ async function measure(shape, llama, probe) {
   );
   const s = shapes[shape];
   return {
-    shape, type: "q4_0", headType: `q4_0${s.tied ? ", the embedding" : ""}`, ctx: CTX, threads, rounds,
-    bytesPerToken: bytesPerToken(s, "q4_0"), pastBytes: PAST * kvBytesPerToken(s, 2), past: PAST,
+    shape, type: options.type, headType: `${options.type}${s.tied ? ", the embedding" : ""}`, ctx: CTX, threads, rounds,
+    bytesPerToken: bytes, pastBytes: PAST * kvBytesPerToken(s, 2), past: PAST,
     configurations, about, idle, measured, starts,
   }; // biome-ignore format: a record
 }

@@ -1,10 +1,11 @@
 // Quantizes a GGUF file with the llama.cpp that node-llama-cpp carries prebuilt, which its JavaScript does not offer.
-// Usage: quantize <libllama.so> <in.gguf> <out.gguf> <q4_0 | q8_0> [pure]
+// Usage: quantize <libllama.so> <in.gguf> <out.gguf> <number of a llama_ftype> [pure]
 // The library is opened at run time; the interface below is that of the version pinned in package.json.
 #include <dlfcn.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct {
@@ -24,7 +25,7 @@ int main(int argc, char **argv) {
   if (!defaults || !quantize) return fprintf(stderr, "Cannot quantize: no such function in %s\n", argv[1]), 2;
   Params params = defaults();
   params.threads = 2;
-  params.file_type = strcmp(argv[4], "q8_0") == 0 ? 7 : 2;
+  params.file_type = atoi(argv[4]);
   params.pure = argc > 5 && strcmp(argv[5], "pure") == 0;
   return quantize(argv[2], argv[3], &params) == 0 ? 0 : 1;
 }

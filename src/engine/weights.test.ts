@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { randomBlocks } from "./conformance/blocks.ts";
 import { f16ToF32, f32ToF16 } from "./half.ts";
 import { fromPanels, PANEL_ROWS, panelBytes, toPanels } from "./panels.ts";
 import { dequantize, quantize, WEIGHT_TYPES, type WeightType, weightBytes } from "./weights.ts";
@@ -165,6 +166,26 @@ describe("dequantize", () => {
       const d = f16ToF32(bytes[b + 208]! | (bytes[b + 209]! << 8));
       expect(got[i]).toBe(d * scale * (low + 16 * high - 32));
     }
+  });
+
+  // From the numpy dequantizers of the Python package gguf 0.19 over the same blocks, compared bit for bit.
+  test.each([
+    ["iq4_nl", "9707e19b88fdafaeda2796f3a37d74ef627a2b449c4e5d8a415726f7dcffdcdf"],
+    ["iq4_xs", "d52478fdb015e49a21746bfd896f8f3199740800d0e3feb346e90fe527184f14"],
+    ["mxfp4", "c128ac3755ac006657888ff59b4c1e37f5a9464b1992b05eee49a9e3a9533ede"],
+    ["q2_k", "dbb245bb4f1503b862ce3289b99cadd22874e7c53dcd6cb3537e97aec064c0ce"],
+    ["q3_k", "9d01e2b5c8e89e117323b537f53a74f662939ff4666dab8490aa38b01676c3cf"],
+    ["q4_0", "2259d474219138edb5fef5d5c77d81ccf6dd40243fad037eea1f811d4b0b3993"],
+    ["q4_1", "e87d156f51d7697a8fcf372cd02128f4c5ce06edbf98d7c5d11e78ea879f80ec"],
+    ["q4_k", "7d8c230e3984271e121b3522496336129dc358ed56fbcb133ff73e96e7fb83d6"],
+    ["q5_0", "9d857099bbfa96581a40aa9ac3b49ade1f9078425e84238265a042bc3ec29ad3"],
+    ["q5_1", "fbd90d49d7e5ba337eeacbe9a47787cc1da513e82c0df236d7c5ee3bfcd7ce1d"],
+    ["q5_k", "ae3a07a52433a5579f2c7c916daa3390f450b7c90103af7b49f077dd8b4c2d0f"],
+    ["q6_k", "ba80fd33912f773279e74991ec3f28719913d255800fc0130a8757b5b67b8997"],
+    ["q8_0", "d1698c8b3587584544532ef3d644a28c7890cd315a2d9332c637729a5ace7e35"],
+  ] as const)("%s of 81,920 values is ggml's, bit for bit", (type, sha256) => {
+    const got = values(type, randomBlocks(type, 256 * 320, 5), 256 * 320);
+    expect(createHash("sha256").update(new Uint8Array(got.buffer)).digest("hex")).toBe(sha256);
   });
 
   test("a q6_k block of ggml has ggml's values", () => {
