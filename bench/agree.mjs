@@ -1,7 +1,7 @@
 // Does pith agree with llama.cpp? Random-weight models written by pith are opened by both: token ids of real text,
 // and the distribution at every position with an f32 KV cache. Then files that llama.cpp quantized are opened here.
 // Command: npm run check:full -- [--positions 512] [--shapes tiny-llama,tiny-qwen2,tiny-llama3,<names of bench/types.mjs>]
-// [--backend native] [--types]; --types: only files of the types that llama.cpp alone writes, pure and by its default mix
+// [--backend native] [--types all|q4_k,...]; --types: only files of these types that llama.cpp alone writes, pure and by its default mix
 // Needs `npm install` in bench/peers, and a C compiler for the last part. Ends with 1 when a bound is missed.
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
       default: "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi,smollm3,granite,llama-yarn",
     },
     backend: { type: "string" },
-    types: { type: "boolean", default: false },
+    types: { type: "string" },
   },
 });
 const positions = Number(options.positions);
@@ -169,7 +169,9 @@ if (!quantize)
   console.log("gap: no prebuilt llama.cpp found in bench/peers: files that it quantized are not checked");
 for (const shape of options.shapes.split(",")) {
   if (quantize && shape.startsWith("tiny-") && !(shape in TYPES))
-    for (const type of READ)
+    for (const type of READ.filter(
+      (t) => (options.types ?? "all") === "all" || options.types?.split(",").includes(t),
+    ))
       for (const variant of /** @type {const} */ (["pure", "default"])) {
         const theirs = join(cache, `${shape}-${type}-llama-${variant}.gguf`);
         if (!existsSync(theirs)) quantize(await make(shape, "f32"), theirs, type, variant);
