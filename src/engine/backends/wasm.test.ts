@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import type { WeightSource } from "../backend.ts";
 import { randomBlocks } from "../conformance/blocks.ts";
 import { CASES } from "../conformance/cases.ts";
@@ -263,5 +263,112 @@ describe("running", () => {
     }
     expect(e.sample(rows.slice(0, 2)).map((f) => f.id)).toEqual(wanted.slice(0, 2).map((f) => f.id));
     expect(() => e.sample([...rows, ...rows])).toThrow("Cannot sample 6 rows: the program has R = 3");
+  });
+});
+
+describe("threads", () => {
+  const N = 512;
+  const large = () =>
+    record((g) => ({ y: matmul_nt(g.input("x", "f32", ["T", N]), g.param("w", [N, N]), { int8: false }) }));
+  const SIXTEEN = { T: 16, S: 1, R: 1 };
+
+  async function threaded() {
+    const b = await WasmBackend.create({ threads: 2, smallWork: 0 });
+    open.push(b);
+    const e = b.compile(large(), SIXTEEN);
+    const w = b.dense("f32", [N, N], random(N * N));
+    e.bind("w", w);
+    return { b, e, w };
+  }
+
+  it("leave the event loop free while a program runs", async () => {
+    const { e } = await threaded();
+    const x = random(16 * N);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    let runs = 0;
+    for (const until = performance.now() + 200; performance.now() < until; runs++)
+      await e.run(SIXTEEN, { x });
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(20);
+  });
+
+  it("run the programs of a backend one after the other", async () => {
+    const { b, e, w } = await threaded();
+    const all = [e, ...Array.from({ length: 3 }, () => b.compile(large(), SIXTEEN))];
+    for (const each of all.slice(1)) each.bind("w", w);
+    const inputs = all.map((_, i) => random(16 * N, i + 2));
+    await Promise.all(all.map((each, i) => each.run(SIXTEEN, { x: inputs[i]! })));
+    const here = await WasmBackend.create({ threads: 1 });
+    open.push(here);
+    const alone = here.compile(large(), SIXTEEN);
+    alone.bind("w", here.dense("f32", [N, N], random(N * N)));
+    for (const [i, each] of all.entries()) {
+      await alone.run(SIXTEEN, { x: inputs[i]! });
+      const [found, wanted] = [each, alone].map((from) => {
+        const y = new Float32Array(16 * N);
+        from!.read("y", y);
+        return y;
+      });
+      expect(found).toEqual(wanted);
+    }
+  });
+
+  it("keep what is freed while they run", async () => {
+    const { b, e, w } = await threaded();
+    const x = random(16 * N);
+    await e.run(SIXTEEN, { x });
+    const wanted = new Float32Array(16 * N);
+    e.read("y", wanted);
+    const used = b.module.used;
+    const running = e.run(SIXTEEN, { x });
+    await Promise.resolve();
+    w.free();
+    const other = b.dense("f32", [N, N], new Float32Array(N * N).fill(7));
+    await running;
+    const found = new Float32Array(16 * N);
+    e.read("y", found);
+    expect(found).toEqual(wanted);
+    other.free();
+    expect(b.module.used).toBe(used - N * N * 4);
+  });
+
+  it("finish the run that they are at when the backend is closed", async () => {
+    const { b, e } = await threaded();
+    const running = e.run(SIXTEEN, { x: random(16 * N) });
+    b.close();
+    await running;
+    await expect(e.run(SIXTEEN, { x: random(16 * N) })).rejects.toThrow("the backend was closed");
+  });
+
+  it("are not had where memory cannot be shared: the same bits on the calling thread", async () => {
+    const { e } = await threaded();
+    const x = random(16 * N);
+    await e.run(SIXTEEN, { x });
+    const wanted = new Float32Array(16 * N);
+    e.read("y", wanted);
+    vi.stubGlobal("SharedArrayBuffer", undefined);
+    try {
+      for (const kernels of ["relaxed-simd", "simd128"]) {
+        const b = await WasmBackend.create({ threads: 2, smallWork: 0, kernels });
+        open.push(b);
+        expect([b.threads, b.kernels, b.module.shared]).toEqual([1, kernels, false]);
+        const alone = b.compile(large(), SIXTEEN);
+        alone.bind("w", b.dense("f32", [N, N], random(N * N)));
+        await alone.run(SIXTEEN, { x });
+        const found = new Float32Array(16 * N);
+        alone.read("y", found);
+        expect(found).toEqual(wanted);
+      }
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  it("are of a number that makes sense", async () => {
+    for (const threads of [0, 1.5, 65])
+      await expect(WasmBackend.create({ threads })).rejects.toThrow(
+        `Cannot use ${threads} threads: wanted a whole number from 1 to 64`,
+      );
   });
 });
