@@ -15,17 +15,16 @@
 
 // --- What both ways share ------------------------------------------------------------------------------------------
 
-// 16 halves as floats: their bits in the places of a float's, then scaled by 2^112, which moves the exponent's bias. The
-// other two factors make infinity of what is infinite or NaN, and change nothing else.
+// 16 halves as floats: their bits in the places of a float's, then scaled by 2^112, which moves the exponent's bias. They
+// are finite: wasm_pack_rows saw to that.
 PITH_INLINE void scales_of(v128_t* scale, const uint8_t* w) {
   for (int i = 0; i < 2; i++) {
     v128_t h = vector(w + i * 16);
     v128_t high = wasm_v128_and(wasm_i16x8_shr(h, 3), wasm_i16x8_const_splat(int16_t(0x8fff))), low = wasm_i16x8_shl(h, 13);
     v128_t a = wasm_i16x8_shuffle(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
     v128_t b = wasm_i16x8_shuffle(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
-    v128_t up = wasm_f32x4_const_splat(0x1p112f), down = wasm_f32x4_const_splat(0x1p-112f);
-    scale[i * 2] = wasm_f32x4_mul(wasm_f32x4_mul(wasm_f32x4_mul(a, up), up), down);
-    scale[i * 2 + 1] = wasm_f32x4_mul(wasm_f32x4_mul(wasm_f32x4_mul(b, up), up), down);
+    scale[i * 2] = wasm_f32x4_mul(a, wasm_f32x4_const_splat(0x1p112f));
+    scale[i * 2 + 1] = wasm_f32x4_mul(b, wasm_f32x4_const_splat(0x1p112f));
   }
 }
 // acc + s · (scale · dx)

@@ -75,14 +75,29 @@ PITH_EXPORT(type_name) const char* wasm_type_name(int32_t i) {
   return i < TYPES ? TYPE_NAMES[i] : nullptr;
 }
 
+static Refusal refused;
+
 // --- Weights ----------------------------------------------------------------------------------------------------------
 
 PITH_EXPORT(packed_bytes) double wasm_packed_bytes(int32_t type, int32_t rows, int32_t cols) {
   return double(uint64_t(row_bytes(Type(type), cols)) * ((uint64_t(rows) + PANEL - 1) / PANEL * PANEL));
 }
+// Refused (see `refusal`): a scale that is infinite or NaN, for which kernels here have no room.
+static Refusal check_scales(int32_t type, int64_t cols, int64_t row, int64_t nrows, const uint8_t* src) {
+  if (type != Q8_0 && type != Q4_0) return {};
+  size_t bytes = row_bytes(Type(type), BLOCK), blocks = size_t(nrows * (cols / BLOCK));
+  for (size_t b = 0; b < blocks; b++) {
+    uint16_t d;
+    __builtin_memcpy(&d, src + b * bytes, 2);
+    if ((d >> 10 & 31) == 31) return {"exponent of a scale in row", row + int64_t(b) / (cols / BLOCK), 31, 30};
+  }
+  return {};
+}
+
 PITH_EXPORT(pack_rows) void wasm_pack_rows(uint8_t* dst, int32_t type, int32_t rows, int32_t cols, int32_t row,
                                            int32_t nrows, const uint8_t* src, int32_t heads) {
-  pack_rows(dst, Type(type), rows, cols, row, nrows, src, heads);
+  refused = check_scales(type, cols, row, nrows, src);
+  if (!refused.what) pack_rows(dst, Type(type), rows, cols, row, nrows, src, heads);
 }
 
 // --- Adapters ---------------------------------------------------------------------------------------------------------
@@ -103,7 +118,6 @@ void wasm_adapters_part(Adapters* table, int32_t slot, int32_t linear, int32_t p
 
 // --- Programs ---------------------------------------------------------------------------------------------------------
 
-static Refusal refused;
 // Why the last call that can be refused was: a text or null, then index, found, wanted.
 PITH_EXPORT(refusal) const char* wasm_refusal() { return refused.what; }
 PITH_EXPORT(refusal_number) double wasm_refusal_number(int32_t i) {

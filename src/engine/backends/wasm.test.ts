@@ -151,6 +151,19 @@ describe("weights", () => {
     expect(b.module.used).toBe(used);
   });
 
+  it("have finite scales", async () => {
+    const b = await backend();
+    const used = b.module.used;
+    for (const type of ["q4_0", "q8_0"] as const) {
+      const [source, bytes] = weight(type, 40, 64);
+      bytes[(bytes.length / 40) * 33 + 1] = 0x7c;
+      await expect(b.weight(source)).rejects.toThrow(
+        'Cannot load "w": exponent of a scale in row 33 is 31, wanted 30',
+      );
+    }
+    expect(b.module.used).toBe(used);
+  });
+
   it("leave nothing when they cannot be read", async () => {
     const b = await backend();
     const used = b.module.used;

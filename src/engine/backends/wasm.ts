@@ -171,6 +171,7 @@ export class WasmBackend implements Backend {
           room.address,
           heads,
         );
+        module.checkRefusal(`load "${name}"`);
       }
     } catch (error) {
       storage.free();
