@@ -37,6 +37,41 @@ const run = (...args: string[]) =>
   pith("run", folder, "--backend", "reference", "--max-tokens", "8", ...args);
 
 describe("pith run", () => {
+  it("answers with a document of a schema, and says when it is not whole", async () => {
+    const file = join(folder, "schema.json");
+    await writeFile(
+      file,
+      JSON.stringify({ type: "array", items: { enum: [1, "a"] }, minItems: 2, maxItems: 3 }),
+    );
+    const ask = (...args: string[]) =>
+      pith("run", "models/stories", "Once", "--schema", file, "--seed", "1", ...args);
+    const whole = await ask();
+    expect(whole.code).toBe(0);
+    expect(JSON.parse(whole.out).length).toBeGreaterThan(1);
+    expect(JSON.parse((await ask("--json")).out).parsed).toEqual(JSON.parse(whole.out));
+    const { err } = await ask("--max-tokens", "2");
+    expect(err).toMatch(/Cannot give the whole document: --max-tokens/);
+    expect(process.exitCode).toBe(1);
+    process.exitCode = undefined;
+    await writeFile(file, "{");
+    expect((await ask()).err).toMatch(/--schema.*It is no JSON/);
+  });
+
+  it("keeps what was computed in a session", async () => {
+    const file = join(folder, "talk.safetensors");
+    const prompt = "Once upon a time there was a small cat. ".repeat(12);
+    const ask = (...args: string[]) =>
+      pith("run", "models/stories", prompt, "--session", file, "--max-tokens", "4", "--seed", "1", ...args);
+    const [first, second] = [await ask(), await ask("--json")];
+    expect([first.code, second.code]).toEqual([0, 0]);
+    const json = JSON.parse(second.out);
+    expect(json.cached_tokens).toBe(json.prompt_tokens - 1 - ((json.prompt_tokens - 1) % 64));
+    expect(json.cached_tokens).toBeGreaterThanOrEqual(64);
+    expect(json.text.trim()).toBe(first.out.trim());
+    await writeFile(file, "no session");
+    expect((await ask()).code).toBe(1);
+  });
+
   it("puts the text alone on stdout and figures on stderr", async () => {
     const { code, out, err } = await run("the land", "--seed", "7");
     expect(code).toBe(0);
