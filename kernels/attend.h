@@ -157,15 +157,26 @@ PITH_INLINE void weigh(Block& b, int r, int tiles, int64_t base) {
   for (int64_t d = 0; d < b.Dp; d += 16) store(acc + d, load(acc + d) * c);
 }
 
+// Scores of rows r0 .. with the tiles of a page's keys, and acc += weights x values at positions [from, to): floats.
+template <class B>
+PITH_INLINE void score(Block& b, int r0, int rows, int tiles, const B* k, int64_t ahead) {
+  multiply<true>(b.scores + r0 * PAGE, PAGE, rows, tiles, b.q + r0 * b.D, b.D, 1, k, 16, b.Dp * 16, b.D, ahead);
+}
+template <class B>
+PITH_INLINE void weigh_values(Block& b, int r, int rows, const B* v, int64_t from, int64_t to, int64_t ahead) {
+  multiply<false>(b.acc + r * b.Dp, b.Dp, rows, (int)(b.Dp / 16), b.scores + r * PAGE + from, PAGE, 1, v + from * b.Dp,
+                  b.Dp, 16, to - from, ahead);
+}
+struct Q8;  // attend_q8.h
+static void score(Block& b, int r0, int rows, int tiles, const Q8* page, int64_t ahead);
+static void weigh_values(Block& b, int r, int rows, const Q8* v, int64_t from, int64_t to, int64_t ahead);
+
 // acc of rows r0 .. r1 += weights x values, each row only over the positions it sees.
 template <class B>
 PITH_INLINE void add_values(Block& b, int r0, int r1, const B* v, int64_t base, int64_t ahead) {
   auto low = [&](int r) -> int64_t { return b.first[r] > base ? b.first[r] - base : 0; };
   auto high = [&](int r) -> int64_t { return b.end[r] < base + PAGE ? b.end[r] - base : PAGE; };
-  auto add = [&](int r, int rows, int64_t from, int64_t to) {
-    multiply<false>(b.acc + r * b.Dp, b.Dp, rows, (int)(b.Dp / 16), b.scores + r * PAGE + from, PAGE, 1, v + from * b.Dp,
-                    b.Dp, 16, to - from, ahead);
-  };
+  auto add = [&](int r, int rows, int64_t from, int64_t to) { weigh_values(b, r, rows, v, from, to, ahead); };
   int step = low(r0) == low(r1 - 1) && high(r0) == high(r1 - 1) ? r1 - r0 : ATTEND_ROWS;
   for (int r = r0; r < r1; r += step) {
     int stop = r + step < r1 ? r + step : r1;
@@ -202,7 +213,7 @@ static void attend_chunk(Block& b, Pages& pages, int64_t chunk) {
     int tiles = seen >= PAGE ? PAGE / 16 : (int)((seen + 15) / 16);
     const typename Pages::Element *k, *v;
     int64_t ahead = pages.load(page, tiles, &k, &v);
-    multiply<true>(b.scores + r0 * PAGE, PAGE, r1 - r0, tiles, b.q + r0 * b.D, b.D, 1, k, 16, b.Dp * 16, b.D, ahead);
+    score(b, r0, r1 - r0, tiles, k, ahead);
     for (int r = r0; r < r1; r++) weigh(b, r, tiles, base);
     add_values(b, r0, r1, v, base, ahead);
   }

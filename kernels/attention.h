@@ -1,13 +1,13 @@
 // Generation: K and V go to pages in the cache's type, attention reads everything from there. Layout of a page: README.md.
 #pragma once
-#include "attend.h"
+#include "attend_q8.h"
 #include "norm.h"
 #include "rope.h"
 
 // What kv_write, rope_write and attention_paged share: their ints, and where a block of the pool lies.
 struct Pool {
   int64_t layer, layers, Hq, Hkv, D, window, P, Dp, group;
-  bool half;              // KV_F16
+  int32_t type;           // KV_F32, KV_F16 or KV_Q8_0
   int64_t block;          // bytes of one (page, layer, head)
   uint8_t* data;
   const int32_t* segments;
@@ -20,8 +20,8 @@ struct Pool {
     p.window = node.i[5], p.P = node.i[6];
     p.Dp = (p.D + 15) / 16 * 16;
     p.group = p.Hq / p.Hkv;
-    p.half = node.t[kv]->type == KV_F16;
-    p.block = (p.half ? 2 : 4) * PAGE * 2 * p.Dp;
+    p.type = node.t[kv]->type;
+    p.block = p.type == KV_Q8_0 ? q8_bytes(p.D) : (p.type == KV_F16 ? 2 : 4) * PAGE * 2 * p.Dp;
     p.data = node.t[kv]->data;
     p.segments = ids(node, kv + 1);
     p.pages = ids(node, kv + 2);
@@ -40,7 +40,7 @@ PITH_INLINE void store_key(const Pool& p, uint8_t* block, int64_t slot, const fl
   int64_t at = slot / 16 * p.Dp * 16 + slot % 16;
   for (int64_t d = 0; d < p.D; d += 16) {
     int64_t n = p.D - d < 16 ? p.D - d : 16;
-    if (p.half) {
+    if (p.type == KV_F16) {
       uint16_t h[16];
       store_f16(h, load_upto(k + d, n));
       for (int64_t j = 0; j < n; j++) ((uint16_t*)block)[at + (d + j) * 16] = h[j];
@@ -53,11 +53,17 @@ PITH_INLINE void store_value(const Pool& p, uint8_t* block, int64_t slot, const 
   int64_t at = PAGE * p.Dp + slot * p.Dp;
   for (int64_t d = 0; d < p.Dp; d += 16) {
     V x = load_upto(v + d, p.D - d);
-    if (p.half)
+    if (p.type == KV_F16)
       store_f16((uint16_t*)block + at + d, x);
     else
       store((float*)block + at + d, x);
   }
+}
+
+PITH_INLINE void store_both(const Pool& p, uint8_t* block, int64_t slot, const float* k, const float* v) {
+  if (p.type == KV_Q8_0) return q8_store(block, slot, k, v, p.D);
+  store_key(p, block, slot, k);
+  store_value(p, block, slot, v);
 }
 
 // f(token, segment, position, head) for this thread's share of (token, head < heads) pairs, token after token.
@@ -79,9 +85,8 @@ static void kv_write(const Run& run, const Node& node, int thread) {
   Pool p = Pool::make(node, 2);
   const float *k = data(node, 0), *v = data(node, 1);
   each_token(run, p, node.t[0]->d[0], p.Hkv, thread, [&](int64_t t, int64_t s, int64_t position, int64_t head) {
-    uint8_t* block = p.at(s, position / PAGE, head);
-    store_key(p, block, position % PAGE, k + (t * p.Hkv + head) * p.D);
-    store_value(p, block, position % PAGE, v + (t * p.Hkv + head) * p.D);
+    int64_t at = (t * p.Hkv + head) * p.D;
+    store_both(p, p.at(s, position / PAGE, head), position % PAGE, k + at, v + at);
   });
 }
 
@@ -101,12 +106,10 @@ static void rope_write(const Run& run, const Node& node, int thread) {
   });
   each_token(run, p, node.t[0]->d[0], p.Hkv, thread, [&](int64_t t, int64_t s, int64_t position, int64_t head) {
     int64_t at = (t * p.Hkv + head) * p.D;
-    uint8_t* block = p.at(s, position / PAGE, head);
     const float* x = k + at;
     if (k_norm) norm_row(turned, x, k_norm, p.D, eps), x = turned;
     rope_row(turned, x, table + positions[t] * r, r, p.D, 1.0f);
-    store_key(p, block, position % PAGE, turned);
-    store_value(p, block, position % PAGE, v + at);
+    store_both(p, p.at(s, position / PAGE, head), position % PAGE, turned, v + at);
   });
 }
 
@@ -121,7 +124,9 @@ struct Direct {
   int64_t s, head;
   int64_t load(int64_t page, int, const E** k, const E** v) {
     *k = (const E*)p.at(s, page, head);
-    *v = *k + PAGE * p.Dp;
+    *v = (const E*)((const uint8_t*)*k + p.block / 2);
+    if (p.type == KV_Q8_0)
+      for (int64_t i = 0; i < PAGE * q8_blocks(p.D); i += 16) store(b.v + i, load_f16((const uint16_t*)*v + i));
     const uint8_t* next = (const uint8_t*)*k;  // the next page; after the last one, most likely, the next head
     if ((page + 1) * PAGE < b.end[b.n - 1])
       next = p.at(s, page + 1, head);
@@ -130,19 +135,23 @@ struct Direct {
     return next - (const uint8_t*)*k;
   }
 };
-// f16 pages turned into f32 once for many rows: the same numbers.
+// f16 and q8_0 pages turned into f32 once for many rows: the same numbers.
 struct Widened {
   typedef float Element;
   const Pool& p;
   const Block& b;
   int64_t s, head;
   int64_t load(int64_t page, int tiles, const float** k, const float** v) {
+    *k = b.k;
+    *v = b.v;
+    if (p.type == KV_Q8_0) {
+      q8_widen(b.k, b.v, p.at(s, page, head), p.D, p.Dp, tiles);
+      return 0;
+    }
     const uint16_t* from = (const uint16_t*)p.at(s, page, head);
     int64_t n = tiles * 16 * p.Dp;
     for (int64_t i = 0; i < n; i += 16) store(b.k + i, load_f16(from + i));
     for (int64_t i = 0; i < n; i += 16) store(b.v + i, load_f16(from + PAGE * p.Dp + i));
-    *k = b.k;
-    *v = b.v;
     return 0;
   }
 };
@@ -216,12 +225,16 @@ constexpr int FEW = 16;
 #else
 constexpr int FEW = ATTEND_ROWS;
 #endif
+constexpr int Q8_FEW = 4;  // a code takes three instructions to become a float
 template <class F>
 PITH_INLINE void with_pages(const Pool& p, const Block& b, const Unit& u, F f) {
-  if (!p.half) {
+  if (p.type == KV_F32) {
     Direct<float> pages = {p, b, u.s, u.head};
     f(pages);
-  } else if (b.n <= FEW || p.D > ROOMY) {
+  } else if (p.type == KV_Q8_0 && b.n <= Q8_FEW) {
+    Direct<Q8> pages = {p, b, u.s, u.head};
+    f(pages);
+  } else if (p.type == KV_F16 && (b.n <= FEW || p.D > ROOMY)) {
     Direct<uint16_t> pages = {p, b, u.s, u.head};
     f(pages);
   } else {

@@ -5,7 +5,7 @@
 namespace pith {
 
 const char* const TYPE_NAMES[TYPES] = {"f32",  "i32",  "f16",  "bf16", "q8_0", "q4_0",   "q4_1",   "q5_0",  "q5_1",   "q2_k",
-                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "kv_f32", "kv_f16",
+                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "kv_f32", "kv_f16", "kv_q8_0",
                                        "adapters"};
 
 // A row's block in the file: BEFORE words of UNIT bytes, GROUPS of four bytes, AFTER words. In the panel each word or

@@ -12,7 +12,7 @@ namespace pith {
 enum Type : int32_t {
   F32, I32, F16, BF16,
   Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4,
-  KV_F32, KV_F16, ADAPTERS, TYPES
+  KV_F32, KV_F16, KV_Q8_0, ADAPTERS, TYPES
 };
 extern const char* const TYPE_NAMES[TYPES];
 static inline bool is_quantized(int32_t type) { return type >= Q8_0 && type <= MXFP4; }

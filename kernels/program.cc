@@ -172,7 +172,7 @@ Refusal program_bind(Program* p, int32_t slot, const Binding& b) {
   for (int i = 0; i < p->ntensors; i++) {
     const Tensor& t = p->tensors[i];
     if (p->space[i] != SLOT || p->slot[i] != slot) continue;
-    if (b.type == KV_F16 || b.type == KV_F32 || b.type == ADAPTERS) {
+    if (b.type == KV_F32 || b.type == KV_F16 || b.type == KV_Q8_0 || b.type == ADAPTERS) {
       if (t.rows * t.cols > 0) return {"number of elements that slot wants of KV pages or adapters,", slot, t.rows * t.cols, 0};
     } else if (b.packed) {
       if (b.rows != t.rows) return {"number of rows of the weight for slot", slot, b.rows, t.rows};

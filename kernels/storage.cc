@@ -107,7 +107,7 @@ napi_value js_kv(napi_env env, napi_callback_info info) {
   Storage s = {};
   s.type = a.int32(0, 0);
   int64_t bytes = a.size(1);
-  if (a.good && s.type != KV_F32 && s.type != KV_F16) a.bad(0, "the number of a KV type");
+  if (a.good && s.type != KV_F32 && s.type != KV_F16 && s.type != KV_Q8_0) a.bad(0, "the number of a KV type");
   if (!a.good) return nullptr;
   return make(env, "KV pages", bytes, s);
 }

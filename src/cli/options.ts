@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import type { KvType } from "../engine/backend.ts";
 import type { AdapterChoice } from "../generate/adapters.ts";
 import type { JsonSchema } from "../generate/grammar/index.ts";
 import type { LoadModelOptions } from "../generate/load.ts";
@@ -11,7 +12,7 @@ export interface ModelOptions {
   threads?: number;
   backend?: "native" | "wasm" | "reference";
   ctx?: number;
-  kv?: "f16" | "f32";
+  kv?: KvType;
 }
 
 export interface TextOptions extends ModelOptions {
@@ -49,7 +50,7 @@ export function addModelOptions(
       ]),
     )
     .option("--ctx <tokens>", ctx, count(1))
-    .addOption(choice("--kv <type>", "type of the KV cache (default: f16)", ["f16", "f32"]));
+    .addOption(choice("--kv <type>", "type of the KV cache (default: f16)", ["f16", "q8_0", "f32"]));
 }
 
 export function addGenerateOptions(command: Command): Command {

@@ -42,9 +42,16 @@ export interface Storage {
   free(): void;
 }
 
-export type KvType = "f16" | "f32";
+/** Of keys and values; `q8_0`: 32 components share a scale, 8.5 bits each. */
+export type KvType = "f16" | "f32" | "q8_0";
 /** Tokens in a KV page. */
 export const PAGE = 64;
+
+/** Bytes of the keys and values of one head in one page of one layer; layout in kernels/README.md. */
+export function kvBlockBytes(type: KvType, head_dim: number): number {
+  if (type === "q8_0") return 2 * PAGE * 34 * Math.ceil(head_dim / 32);
+  return 2 * PAGE * 16 * Math.ceil(head_dim / 16) * (type === "f16" ? 2 : 4);
+}
 
 export interface KvSpec {
   readonly layers: number;

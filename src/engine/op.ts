@@ -33,7 +33,8 @@ export interface ReferenceKv {
   readonly layers: number;
   readonly num_key_value_heads: number;
   readonly head_dim: number;
-  readonly round: (x: number) => number;
+  /** The components of one key or value as the pool's type holds them. */
+  readonly round: (head: Float64Array) => Float64Array;
   readonly data: Float64Array;
 }
 

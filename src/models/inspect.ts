@@ -1,5 +1,6 @@
 // What `pith inspect` shows of a model: plain data from headers and tokenizer; no weight is read.
 
+import type { KvType } from "../engine/backend.ts";
 import { isWeightType } from "../engine/weights.ts";
 import type { StorageType } from "../formats/index.ts";
 import type { Config, GenerationConfig } from "./config.ts";
@@ -30,7 +31,7 @@ export interface Inspection {
   /** Memory to run it at a context, by the type of the KV cache; a model of unknown types has none. */
   readonly memory: readonly {
     readonly ctx: number;
-    readonly kv: "f16" | "f32";
+    readonly kv: KvType;
     readonly weights: number;
     readonly cache: number;
     readonly work: number;
@@ -107,7 +108,7 @@ function memoryAt(model: OpenedModel, ctx: number): Inspection["memory"] {
     isWeightType(type) ? [{ type, shape }] : [],
   );
   if (weights.length < model.tensors.size) return [];
-  return (["f16", "f32"] as const).map((kv) => {
+  return (["f16", "q8_0", "f32"] as const).map((kv) => {
     const {
       weights: w,
       kv: cache,

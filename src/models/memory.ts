@@ -1,7 +1,7 @@
 // What a model takes in memory, what there is, and the refusal when it does not fit. Estimates only: nothing is
 // allocated here.
 
-import { type KvType, PAGE } from "../engine/backend.ts";
+import { type KvType, kvBlockBytes, PAGE } from "../engine/backend.ts";
 import { WEIGHT_TYPES, type WeightType } from "../engine/weights.ts";
 import type { Config } from "./config.ts";
 
@@ -29,8 +29,7 @@ export interface Memory {
 
 /** Bytes of a KV cache that holds `tokens`, in whole pages; layout in kernels/README.md. */
 export function kvBytes(config: Config, tokens: number, type: KvType): number {
-  const padded = Math.ceil(config.head_dim / 16) * 16;
-  const block = (type === "f32" ? 4 : 2) * PAGE * 2 * padded;
+  const block = kvBlockBytes(type, config.head_dim);
   return Math.ceil(tokens / PAGE) * config.num_hidden_layers * config.num_key_value_heads * block;
 }
 
@@ -80,10 +79,14 @@ export function checkFits(
   );
 }
 
+/** The largest first. */
+const KV_TYPES: readonly KvType[] = ["f32", "f16", "q8_0"];
+
 function whatFits(config: Config, needed: Memory, sizes: Sizes, available: number): string {
   const left = available - needed.weights - needed.work;
-  if (sizes.kv === "f32" && kvBytes(config, sizes.cacheTokens ?? sizes.ctx, "f16") <= left)
-    return "--kv f16 would fit";
+  const smaller = KV_TYPES.slice(KV_TYPES.indexOf(sizes.kv) + 1);
+  const fitting = smaller.find((type) => kvBytes(config, sizes.cacheTokens ?? sizes.ctx, type) <= left);
+  if (fitting) return `--kv ${fitting} would fit`;
   const page = kvBytes(config, PAGE, "f16");
   const tokens = Math.floor(left / page) * PAGE;
   const ctx = tokens >= 1024 ? tokens - (tokens % 512) : tokens;

@@ -2,7 +2,7 @@
  * What every backend over C++ checks before addresses are handed down: sizes of runs, shapes and kinds of what is bound,
  * inputs, and the reading of weights piece by piece. No memory here.
  */
-import { type Dims, type KvSpec, PAGE, type WeightSource } from "../backend.ts";
+import { type Dims, type KvSpec, kvBlockBytes, type WeightSource } from "../backend.ts";
 import type { Program } from "../program.ts";
 import { elements, symbol, type Tensor } from "../tensor.ts";
 import { dequantize, type WeightType, weightBytes } from "../weights.ts";
@@ -145,14 +145,13 @@ export function checkDenseRange(
     );
 }
 
-/** Elements of a KV page and bytes of the pool; layout in kernels/README.md. */
+/** Bytes of a page and of the pool. */
 export function poolSize({ layers, num_key_value_heads, head_dim, pages, type }: KvSpec): {
   page: number;
   bytes: number;
 } {
-  const width = Math.ceil(head_dim / 16) * 16;
-  const page = checkElements([layers, num_key_value_heads, PAGE, 2, width], "KV pages");
-  return { page, bytes: checkElements([pages, page], "KV pages") * (type === "f16" ? 2 : 4) };
+  const page = checkElements([layers, num_key_value_heads, kvBlockBytes(type, head_dim)], "KV pages");
+  return { page, bytes: checkElements([pages, page], "KV pages") };
 }
 
 /** A weight of one dimension, which is held as dense f32. */

@@ -9,11 +9,12 @@ import type {
   Dims,
   Executable,
   KvSpec,
+  KvType,
   LinearChange,
   Storage,
   WeightSource,
 } from "../backend.ts";
-import { PAGE } from "../backend.ts";
+import { kvBlockBytes, PAGE } from "../backend.ts";
 import { f16ToF32, f32ToF16 } from "../half.ts";
 import { checkKvPage } from "../kv-pages.ts";
 import type { CoreOp, Value } from "../op.ts";
@@ -77,13 +78,13 @@ export class ReferenceBackend implements Backend {
   kv(spec: KvSpec): Storage {
     const n = spec.pages * spec.layers * 2 * PAGE * spec.num_key_value_heads * spec.head_dim;
     const data = new Float64Array(n);
-    const round = spec.type === "f16" ? (x: number) => f16ToF32(f32ToF16(x)) : (x: number) => x;
     const { layers, num_key_value_heads, head_dim } = spec;
-    const made = storage("kv", n * (spec.type === "f16" ? 2 : 4), {
+    const bytes = spec.pages * layers * num_key_value_heads * kvBlockBytes(spec.type, head_dim);
+    const made = storage("kv", bytes, {
       data,
       shape: [n],
       type: "f32",
-      kv: { layers, num_key_value_heads, head_dim, round, data },
+      kv: { layers, num_key_value_heads, head_dim, round: ROUND[spec.type], data },
     });
     return { ...made, spec } as ReferenceStorage;
   }
@@ -135,6 +136,30 @@ export class ReferenceBackend implements Backend {
   }
 
   close(): void {}
+}
+
+const ROUND: Record<KvType, (head: Float64Array) => Float64Array> = {
+  f32: (head) => head,
+  f16: (head) => head.map((x) => f16ToF32(f32ToF16(x))),
+  // d = max|x| / 127 in f32, code = round(x · (1 / d)) to nearest even, and code · f16(d)
+  q8_0: (head) => {
+    for (let b = 0; b < head.length; b += 32) {
+      const block = head.subarray(b, b + 32);
+      const d = Math.fround(Math.fround(block.reduce((top, x) => Math.max(top, Math.abs(x)), 0)) / 127);
+      const inverse = d >= 2 ** -126 ? Math.fround(1 / d) : 0;
+      const scale = f16ToF32(f32ToF16(Math.min(d, 65504)));
+      block.forEach((x, i) => {
+        block[i] = roundEven(Math.fround(Math.fround(x) * inverse)) * scale;
+      });
+    }
+    return head;
+  },
+};
+
+function roundEven(x: number): number {
+  const low = Math.floor(x);
+  if (x - low === 0.5) return low % 2 === 0 ? low : low + 1;
+  return Math.round(x);
 }
 
 async function readAll(source: ByteSource, offset: number, bytes: number): Promise<Uint8Array> {

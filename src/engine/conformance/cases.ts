@@ -2,7 +2,7 @@
  * One list of cases for every row of the op table, used by the finite-difference test (on the reference) and by the
  * conformance suite (every backend against the reference). A row without a case fails a test.
  */
-import type { AdapterLinear, KvSpec, LinearChange } from "../backend.ts";
+import type { AdapterLinear, KvSpec, KvType, LinearChange } from "../backend.ts";
 import type { OpName } from "../ops/index.ts";
 import type { LinearAttrs } from "../ops/linear.ts";
 import type { Shape } from "../tensor.ts";
@@ -66,7 +66,7 @@ const paged: Operand = {
 const pages: Operand = { kind: "ids", shape: ["S", 4], values: (i) => [3, 1, 6, 2, 0, 5, 4, 7][i]! };
 const pool: Operand = { kind: "kv", shape: [0] };
 
-function kvCase(op: OpName, type: "f16" | "f32", D: number, operands: readonly Operand[], window = 0): Case {
+function kvCase(op: OpName, type: KvType, D: number, operands: readonly Operand[], window = 0): Case {
   const spec: KvSpec = { layers: 2, num_key_value_heads: 2, head_dim: D, pages: 8, type };
   const attrs = {
     layer: 1,
@@ -241,7 +241,7 @@ export const CASES: readonly Case[] = [
       false,
     ),
   ),
-  ...(["f16", "f32"] as const).flatMap((type) =>
+  ...(["f16", "f32", "q8_0"] as const).flatMap((type) =>
     [8, 64].flatMap((D) => [
       kvCase("kv_write", type, D, [x("T", 2, D), x("T", 2, D), pool, paged, pages]),
       kvCase("attention_paged", type, D, [x("T", 6, D), pool, paged, pages]),
@@ -274,6 +274,8 @@ export const CASES: readonly Case[] = [
     attrs: { ...kvCase("rope_write", "f16", 40, []).attrs, norm: { eps: 1e-5 } },
   },
   kvCase("attention_paged", "f32", 40, [x("T", 6, 40), pool, paged, pages], 20),
+  kvCase("attention_paged", "q8_0", 40, [x("T", 6, 40), pool, paged, pages], 20),
+  kvCase("attention_paged", "q8_0", 80, [x("T", 6, 80), pool, paged, pages]),
   row(
     "adamw",
     [

@@ -83,7 +83,7 @@ export const kv_write: CoreOp<PagedAttrs> = {
           for (const [which, x] of [k!, v!].entries()) {
             const to = place(kv, pages!, s, past! + i, layer, which as 0 | 1, h);
             const from = ((start! + i) * num_key_value_heads + h) * head_dim;
-            for (let d = 0; d < head_dim; d++) kv.data[to + d] = kv.round(x.data[from + d]!);
+            kv.data.set(kv.round(Float64Array.from(x.data.subarray(from, from + head_dim))), to);
           }
     }
   },
