@@ -7,9 +7,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openFile, readGguf, readTensor } from "../dist/formats/index.js";
-import { loadModel } from "../dist/index.js";
+import { embed, loadEncoder, loadModel } from "../dist/index.js";
 import { cache, makeModel } from "./models.mjs";
-import { openReference } from "./peers/reference.mjs";
+import { openEmbeddings, openReference } from "./peers/reference.mjs";
 import { llamaQuantizer, MOSTLY } from "./quantizer.mjs";
 import { makeType, types } from "./types.mjs";
 import { data } from "./vocab.mjs";
@@ -19,7 +19,8 @@ const { values: options } = parseArgs({
     positions: { type: "string", default: "512" },
     shapes: {
       type: "string",
-      default: "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi,smollm3,granite,llama-yarn",
+      default:
+        "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi,smollm3,granite,llama-yarn,gemma3,gpt2,bert",
     },
     backend: { type: "string" },
     types: { type: "string" },
@@ -134,6 +135,27 @@ async function agree(file, label, bound, withTexts) {
   }
 }
 
+/** Vectors of an encoder beside llama.cpp's: the cosine of each pair. @param {string} file @param {string} label @param {number} least */
+async function agreeVectors(file, label, least) {
+  const reference = await openEmbeddings(file);
+  const model = await loadEncoder(file);
+  try {
+    const some = texts.flatMap(({ text }) => [40, 200, 900].map((length) => text.slice(3000, 3000 + length)));
+    const { vectors } = await embed(model, some, { normalize: true });
+    let lowest = 1;
+    for (const [i, text] of some.entries()) {
+      const theirs = await reference.vector(text);
+      const length = Math.hypot(...theirs);
+      const cosine = theirs.reduce((sum, x, k) => sum + (x / length) * vectors[i][k], 0);
+      lowest = Math.min(lowest, cosine);
+    }
+    report(lowest >= least, `${label}: ${some.length} vectors, lowest cosine ${lowest} (wanted ${least})`);
+  } finally {
+    await model.close();
+    await reference.close();
+  }
+}
+
 /** Whether two files hold the same tensors, byte for byte. @param {string} a @param {string} b */
 async function sameTensors(a, b) {
   const [left, right] = await Promise.all([openFile(a), openFile(b)]);
@@ -181,6 +203,10 @@ for (const shape of options.shapes.split(",")) {
   for (const type of TYPES[/** @type {keyof typeof TYPES} */ (shape)] ??
     /** @type {const} */ (["f32", "q8_0", "q4_0"])) {
     const file = await make(shape, type);
+    if (shape === "bert") {
+      await agreeVectors(file, `${shape} ${type}`, type === "f32" ? 0.99999 : 0.999);
+      continue;
+    }
     await agree(file, `${shape} ${type}`, type === "f32" ? BOUNDS.f32 : BOUNDS.quantized, type === "f32");
     if (type === "f32" || !quantize) continue;
     for (const variant of /** @type {const} */ (["pure", "default"])) {

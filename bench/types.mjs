@@ -48,6 +48,39 @@ export const types = {
     attention_multiplier: 0.03125,
     logits_scaling: 8,
   },
+  gemma3: {
+    ...base,
+    model_type: "gemma3_text",
+    head_dim: 64,
+    num_key_value_heads: 1,
+    num_hidden_layers: 7,
+    rope_theta: 1e6,
+    rope_scaling: { rope_type: "linear", factor: 8 },
+    rope_local_base_freq: 1e4,
+    sliding_window: 128,
+    query_pre_attn_scalar: 64,
+    final_logit_softcapping: 30.5,
+  },
+  gpt2: {
+    model_type: "gpt2",
+    n_embd: 256,
+    n_layer: 4,
+    n_head: 4,
+    n_positions: 1024,
+    vocab_size: 49152,
+    bos_token_id: 1,
+    eos_token_id: 2,
+  },
+  bert: {
+    model_type: "bert",
+    hidden_size: 384,
+    intermediate_size: 1536,
+    num_hidden_layers: 6,
+    num_attention_heads: 12,
+    vocab_size: 30522,
+    max_position_embeddings: 512,
+    pad_token_id: 0,
+  },
   "llama-yarn": {
     ...base,
     model_type: "llama",
@@ -67,15 +100,45 @@ export const types = {
     max_position_embeddings: 40960,
   },
 };
+// The shapes of Gemma 3 270M (with SmolLM2's vocabulary) and of a llama like it.
+types["gemma3-270m"] = {
+  ...types.gemma3,
+  hidden_size: 640,
+  intermediate_size: 2048,
+  num_hidden_layers: 18,
+  num_attention_heads: 4,
+  head_dim: 256,
+  query_pre_attn_scalar: 256,
+  sliding_window: 512,
+  max_position_embeddings: 32768,
+  final_logit_softcapping: null,
+  rope_scaling: null,
+};
+types["llama-270m"] = { ...types["gemma3-270m"], model_type: "llama" };
 const { model_type: _, ...plain } = types["qwen3-0.6b"];
 types["llama-0.6b"] = { ...plain, model_type: "llama" };
 types["phi-0.6b"] = { ...plain, model_type: "phi3", head_dim: undefined, num_attention_heads: 16 };
 
 /** Mean and standard deviation of a parameter's values. @param {string} name @param {readonly number[]} shape @param {any} c */
 function spread(name, shape, c) {
-  const { hidden_size: C, num_hidden_layers: L } = c;
+  const { hidden_size: C = c.n_embd, num_hidden_layers: L = c.n_layer } = c;
   const added = 0.24 / Math.sqrt(L) / (c.residual_multiplier ?? 1);
   const width = shape.at(-1) ?? 1;
+  if (c.model_type === "gemma3_text") {
+    // The embedding is scaled up, and norms stand behind each part.
+    if (/embed_tokens/.test(name)) return { mean: 0, std: 1 / Math.sqrt(C) };
+    if (name === "model.norm.weight") return { mean: 1, std: 0, signs: true };
+    if (/post_\w+_layernorm/.test(name)) return { mean: added, std: added / 10 };
+  }
+  if (/wte|word_emb/.test(name)) return { mean: 0, std: 1 };
+  if (/wpe|position_emb|token_type_emb/.test(name)) return { mean: 0, std: 0.2 };
+  if (name === "transformer.ln_f.weight") return { mean: 1 / Math.sqrt(C), std: 0, signs: true };
+  if (name === "transformer.ln_f.bias") return { mean: 0, std: 0 };
+  if (/(ln_\d|LayerNorm)\.weight/.test(name)) return { mean: 1, std: 0.1 };
+  if (shape.length === 2 && /c_attn|query|key/.test(name)) return { mean: 0, std: 1.4 / Math.sqrt(C) };
+  if (shape.length === 2 && /attn\.c_proj/.test(name))
+    return { mean: 0, std: added / 0.35 / Math.sqrt(width) };
+  if (shape.length === 2 && /mlp\.c_proj/.test(name)) return { mean: 0, std: added / 0.6 / Math.sqrt(width) };
   if (/embed_tokens/.test(name)) return { mean: 0, std: 1 / (c.embedding_multiplier ?? 1) };
   if (/lm_head/.test(name)) return { mean: 0, std: 1 };
   if (name === "model.norm.weight")
@@ -124,16 +187,25 @@ export async function makeType(name, type) {
   const text = JSON.stringify(config);
   const parsed = parseConfig(name, text);
   writeFileSync(join(folder, "config.json"), text);
-  copyFileSync(join(data, "tokenizers/smollm2/tokenizer.json"), join(folder, "tokenizer.json"));
-  const tensors = [...definitionOf(parsed.model_type, name).params(parsed)].map(([tensor, shape]) => ({
-    name: tensor,
-    type: /** @type {const} */ ("f32"),
-    shape,
-    data: async () => {
-      const count = shape.reduce((a, b) => a * b, 1);
-      return new Uint8Array(values(tensor, count, spread(tensor, shape, config)).buffer);
-    },
-  }));
+  const vocabulary = parsed.model_type === "bert" ? "all-MiniLM-L6-v2" : "smollm2";
+  for (const part of ["tokenizer.json", "tokenizer_config.json"]) {
+    const from = join(data, "tokenizers", vocabulary, part);
+    if (existsSync(from)) copyFileSync(from, join(folder, part));
+  }
+  const definition = definitionOf(parsed.model_type, name);
+  const tensors = [...definition.params(parsed)].map(([tensor, shape]) => {
+    const form = definition.stored?.(tensor);
+    return {
+      name: tensor,
+      type: /** @type {const} */ ("f32"),
+      shape: form === "transposed" ? shape.toReversed() : shape,
+      data: async () => {
+        const count = shape.reduce((a, b) => a * b, 1);
+        const all = values(tensor, count, spread(tensor, shape, config));
+        return new Uint8Array((form === "less_one" ? all.map((x) => x - 1) : all).buffer);
+      },
+    };
+  });
   await writeSafetensors(join(folder, "model.safetensors"), tensors);
   const model = await openModel(folder);
   await convert(model, file, { type });

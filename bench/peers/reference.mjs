@@ -50,3 +50,21 @@ export async function openReference(file, ctx) {
     close: () => llama.dispose(),
   };
 }
+
+/** Open an encoder for vectors of texts. @param {string} file */
+export async function openEmbeddings(file) {
+  const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    skipDownload: true,
+    progressLogs: false,
+    logLevel: LlamaLogLevel.error,
+  });
+  const model = await llama.loadModel({ modelPath: file });
+  const context = await model.createEmbeddingContext({ threads: 2, ignoreMemorySafetyChecks: true });
+  return {
+    /** @param {string} text @returns {Promise<readonly number[]>} */
+    vector: async (text) => (await context.getEmbeddingFor(text)).vector,
+    close: () => llama.dispose(),
+  };
+}

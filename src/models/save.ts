@@ -107,6 +107,9 @@ function ggufMetadata(model: ModelToSave): Map<string, GgufValue> {
   return new Map<string, GgufValue>([
     ...configToGguf(config, model.name),
     ...(pooling === undefined ? [] : [[key, { type: "uint32", value: pooling }] as const]),
+    ...(config.type_vocab_size === undefined
+      ? []
+      : [["tokenizer.ggml.token_type_count", { type: "uint32", value: config.type_vocab_size }] as const]),
     ...(tokenizer ? tokenizerToGguf(tokenizer, config.vocab_size) : []),
   ]);
 }
