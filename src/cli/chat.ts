@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import { fitChat } from "../generate/chat.ts";
 import type { Model } from "../generate/model.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
-import { generateOptions, type TextOptions } from "./options.ts";
+import { chatOptions, generateOptions, type TextOptions } from "./options.ts";
 import { note, writeText } from "./output.ts";
 import { figures, keepSession, openSession, systemMessage, untilInterrupted } from "./run.ts";
 
@@ -47,12 +47,15 @@ async function answer(
 ): Promise<ChatMessage[]> {
   try {
     const room = model.ctx - answerRoom(model.ctx, options.maxTokens);
-    const fitted = fitChat(messages, (m) => model.encodeMessages(m).length, room);
+    const fitted = fitChat(messages, (m) => model.encodeMessages(m, chatOptions(options)).length, room);
     if (fitted.dropped > 0)
       note(
         `(the context of ${model.ctx} tokens is full: dropped the oldest ${fitted.dropped === 1 ? "turn" : `${fitted.dropped} turns`})`,
       );
-    const result = await untilInterrupted(model.chat(fitted.messages, generateOptions(options)), writeText);
+    const result = await untilInterrupted(
+      model.chat(fitted.messages, { ...generateOptions(options), ...chatOptions(options) }),
+      writeText,
+    );
     process.stdout.write("\n");
     const full = result.finishReason === "length" && result.usage.completionTokens !== options.maxTokens;
     note(figures(result) + (full ? " (the context is full)" : ""));

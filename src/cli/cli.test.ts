@@ -104,6 +104,14 @@ describe("pith run", () => {
     expect((await json("--system", "and on")).prompt_tokens).toBeGreaterThan((await json()).prompt_tokens);
   });
 
+  it("refuses to switch thinking where the template has no switch", async () => {
+    for (const flag of ["--think", "--no-think"]) {
+      const { code, out, err } = await run("the", flag);
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(err).toMatch(/Cannot turn thinking (on|off) for .*: its chat template makes the same/);
+    }
+  });
+
   it("says what is wrong, with exit code 1", async () => {
     const { code, out, err } = await run("the", "--ctx", "100000");
     expect({ code, out }).toEqual({ code: 1, out: "" });

@@ -6,7 +6,7 @@ import type { KvType } from "../engine/backend.ts";
 import type { AdapterChoice } from "../generate/adapters.ts";
 import type { JsonSchema } from "../generate/grammar/index.ts";
 import type { LoadModelOptions } from "../generate/load.ts";
-import type { GenerateOptions } from "../generate/model.ts";
+import type { ChatOptions, GenerateOptions } from "../generate/model.ts";
 
 export interface ModelOptions {
   threads?: number;
@@ -25,6 +25,7 @@ export interface TextOptions extends ModelOptions {
   stop?: string[];
   system?: string;
   raw?: boolean;
+  think?: boolean;
   schema?: JsonSchema;
   session?: string;
   adapter?: string[];
@@ -76,6 +77,8 @@ export function addGenerateOptions(command: Command): Command {
       "keep what was computed in this file (.safetensors): a prompt that begins alike starts at once",
     )
     .option("--system <text>", "the system's message of a chat")
+    .option("--think", "let the model think before it answers (default: as its chat template has it)")
+    .option("--no-think", "let it answer at once")
     .option("--raw", "no chat template; names of control tokens in the prompt are tokens")
     .option("--adapter <path[=scale]>", ADAPTER, collect);
 }
@@ -130,6 +133,11 @@ export function collect(value: string, before: string[] = []): string[] {
 /** What of the options `loadModel` takes. */
 export function loadOptions({ threads, backend, ctx, kv }: ModelOptions): LoadModelOptions {
   return defined({ threads, backend, ctx, kv });
+}
+
+/** What of the options `chat` alone takes. */
+export function chatOptions({ think }: TextOptions): Pick<ChatOptions, "think"> {
+  return defined({ think });
 }
 
 /** What of the options `generate` and `chat` take. */

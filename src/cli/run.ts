@@ -5,7 +5,7 @@ import type { Generation, GenerationResult } from "../generate/generation.ts";
 import type { Model } from "../generate/model.ts";
 import { attachAdapters } from "./adapters.ts";
 import { load } from "./load.ts";
-import { generateOptions, type TextOptions } from "./options.ts";
+import { chatOptions, generateOptions, type TextOptions } from "./options.ts";
 import { figure, note, printJson, writeText } from "./output.ts";
 
 export interface RunOptions extends TextOptions {
@@ -54,8 +54,14 @@ function start(
   const settings = generateOptions(options);
   if (model.canChat && !options.raw) {
     const messages = [...systemMessage(options), { role: "user", content: prompt }];
-    return { answer: model.chat(messages, settings), ids: model.encodeMessages(messages) };
+    const template = chatOptions(options);
+    const ids = model.encodeMessages(messages, template); // refused here, if it is
+    return { answer: model.chat(messages, { ...settings, ...template }), ids };
   }
+  if (options.think !== undefined)
+    throw new TypeError(
+      `Cannot use --think or --no-think ${options.raw ? "with --raw" : `with ${JSON.stringify(model.name)}: it has no chat template`}, wanted a chat`,
+    );
   if (options.system !== undefined && !options.raw)
     throw new TypeError(
       `Cannot use --system with ${JSON.stringify(model.name)}: it has no chat template, wanted one`,

@@ -1,6 +1,7 @@
-// A conversation that outgrows the context: which of its oldest turns must go.
+// What a conversation needs before it becomes ids: which of its oldest turns must go when it outgrows the context, and
+// the switch by which templates turn thinking on or off.
 
-import type { ChatMessage } from "../tokenizer/index.ts";
+import type { ChatInput, ChatMessage, ChatTemplate } from "../tokenizer/index.ts";
 
 export interface FittedChat {
   readonly messages: ChatMessage[];
@@ -27,4 +28,23 @@ export function fitChat(
     const tokens = count(kept);
     if (tokens <= room || dropped + 1 >= starts.length) return { messages: kept, dropped, tokens };
   }
+}
+
+/** What templates call their switch: Qwen, SmolLM, GLM and Gemma; Granite and DeepSeek. */
+const SWITCHES = ["enable_thinking", "thinking"] as const;
+
+/**
+ * The input with thinking on or off, under whatever name the template knows it.
+ * @throws {TypeError} when the template makes the same text of these messages either way: it has no switch
+ */
+export function withThinking(template: ChatTemplate, input: ChatInput, think: boolean): ChatInput {
+  const set = (to: boolean): ChatInput => ({
+    ...input,
+    ...Object.fromEntries(SWITCHES.map((name) => [name, to])),
+  });
+  if (template.render(set(true)) === template.render(set(false)))
+    throw new TypeError(
+      `Cannot turn thinking ${think ? "on" : "off"} for ${JSON.stringify(template.name)}: its chat template makes the same of these messages either way, wanted one with a switch (${SWITCHES.join(" or ")})`,
+    );
+  return set(think);
 }

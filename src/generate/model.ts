@@ -6,6 +6,7 @@ import type { AdapterLoader } from "../models/index.ts";
 import type { Runtime, Scoring } from "../models/runtime.ts";
 import { type ChatMessage, ChatTemplate, encodeChat, type Tokenizer } from "../tokenizer/index.ts";
 import { type Adapter, type AdapterChoice, Adapters, type AttachOptions } from "./adapters.ts";
+import { withThinking } from "./chat.ts";
 import { Engine } from "./engine.ts";
 import { Generation } from "./generation.ts";
 import { type ConstraintOptions, constraintGrammar, Grammars, type TokenMasker } from "./grammar/index.ts";
@@ -32,7 +33,9 @@ export interface GenerateOptions extends SamplingOptions, ConstraintOptions {
 export interface ChatOptions extends Omit<GenerateOptions, "raw"> {
   /** Descriptions of functions, for templates that know tools. */
   readonly tools?: readonly unknown[];
-  /** More values for the template, e.g. `{ enable_thinking: false }`. */
+  /** Whether the model shall think before it answers; only for templates with such a switch. Default: the template's. */
+  readonly think?: boolean;
+  /** More values for the template. */
   readonly template?: Readonly<Record<string, unknown>>;
 }
 
@@ -166,7 +169,7 @@ export class Model implements AsyncDisposable {
   /** The ids that `chat` makes of messages. @throws {Error} when the model has no chat template */
   encodeMessages(
     messages: readonly ChatMessage[],
-    options: Pick<ChatOptions, "tools" | "template"> = {},
+    options: Pick<ChatOptions, "tools" | "template" | "think"> = {},
   ): number[] {
     const { tokenizer } = this;
     if (tokenizer.chatTemplate === undefined)
@@ -174,9 +177,10 @@ export class Model implements AsyncDisposable {
         `Cannot chat with ${JSON.stringify(this.name)}: it has no chat template, wanted one; use generate`,
       );
     this.#template ??= new ChatTemplate(tokenizer.chatTemplate, this.name);
-    const { tools, template } = options;
+    const { tools, template, think } = options;
     const input = { ...template, messages, add_generation_prompt: true, ...(tools && { tools }) };
-    return encodeChat(tokenizer, this.#template, input);
+    const whole = think === undefined ? input : withThinking(this.#template, input, think);
+    return encodeChat(tokenizer, this.#template, whole);
   }
 
   /** Logits of every position: [ids.length · vocab_size]. The whole in memory: for tests and evaluation. */
