@@ -91,7 +91,7 @@ static void products(const Run& run, const Linear& l, const uint8_t* at, int64_t
     if (l.sums)
       product_none(l.sums + t0 * f.N, n, p0, p1, f);
     else if (l.round && w.packed && is_quantized(w.type) && l.int8)
-      product_int8(w, q, n, p0, p1, f);
+      (adapted && n == tile_tokens(n) ? product_adapted : product_int8)(w, q, n, p0, p1, f);
     else
       product_f32(w, x, n, p0, p1, f, run.local[thread] + OWN_BYTES + ROW_BYTES);
   }

@@ -187,9 +187,78 @@ static void low_rank(const Adapted& d, int weights, float* h, int64_t turns, int
   }
 }
 
-// Sums y of rows t .. t + m of the chunk with `panels` panels of weight j from p on; row r's are at y[(r - t) * ldy].
-static void adapt(const Adapted& d, int j, float* y, int64_t ldy, int64_t t, int64_t m, int64_t p, int64_t panels,
-                  int64_t N) {
+// --- The second product: y += h Bᵀ for M rows and P panels; each sum is one chain fma(h_k, b_k, y) ---------------------
+
+// Sums of rows and panels: row i's with panel q are the 16 at y[i * row + q * panel].
+struct Sums {
+  float* y;
+  int64_t row, panel;
+};
+
+template <int TYPE>
+PITH_INLINE V load_b(const uint8_t* p) {
+  if constexpr (TYPE == F16) return load_f16((const uint16_t*)p);
+  return load((const float*)p);
+}
+template <int TYPE, int M, int P>
+static void add_low_rank(Sums s, const float* h, int64_t stride, const uint8_t* b, int64_t bytes, int64_t rank) {
+  constexpr int SIZE = TYPE == F16 ? 32 : 64;
+  V acc[M][P];
+#pragma GCC unroll 8
+  for (int i = 0; i < M; i++)
+#pragma GCC unroll 8
+    for (int q = 0; q < P; q++) acc[i][q] = load(s.y + i * s.row + q * s.panel);
+  for (int64_t k = 0; k < rank; k++, b += SIZE) {
+    V w[P];
+#pragma GCC unroll 8
+    for (int q = 0; q < P; q++) w[q] = load_b<TYPE>(b + q * bytes);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; i++) {
+      V x = splat(h[i * stride + k]);
+#pragma GCC unroll 8
+      for (int q = 0; q < P; q++) acc[i][q] = fma(x, w[q], acc[i][q]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < M; i++)
+#pragma GCC unroll 8
+    for (int q = 0; q < P; q++) store(s.y + i * s.row + q * s.panel, acc[i][q]);
+}
+// Enough sums at once to hide the latency of one: few rows take several panels together.
+#if defined(__AVX512F__)
+constexpr int SUMS = 8;
+#else
+constexpr int SUMS = 4;
+#endif
+template <int TYPE, int M>
+static void add_rows(Sums s, const float* h, int64_t stride, const uint8_t* b, int64_t bytes, int64_t rank,
+                     int64_t panels) {
+  constexpr int P = SUMS / M;
+  int64_t q = 0;
+  for (; q + P <= panels; q += P)
+    add_low_rank<TYPE, M, P>({s.y + q * s.panel, s.row, s.panel}, h, stride, b + q * bytes, bytes, rank);
+  for (; q < panels; q++)
+    add_low_rank<TYPE, M, 1>({s.y + q * s.panel, s.row, s.panel}, h, stride, b + q * bytes, bytes, rank);
+}
+template <int TYPE>
+static void add_product(Sums s, const float* h, int64_t stride, const uint8_t* b, int64_t bytes, int64_t rank,
+                        int64_t rows, int64_t panels) {
+  while (rows > 0) {
+    int m = rows >= SUMS ? SUMS : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+    switch (m) {
+      case 8: add_rows<TYPE, SUMS>(s, h, stride, b, bytes, rank, panels); break;
+      case 4: add_rows<TYPE, 4>(s, h, stride, b, bytes, rank, panels); break;
+      case 2: add_rows<TYPE, 2>(s, h, stride, b, bytes, rank, panels); break;
+      case 1: add_rows<TYPE, 1>(s, h, stride, b, bytes, rank, panels); break;
+    }
+    rows -= m;
+    s.y += m * s.row;
+    h += m * stride;
+  }
+}
+
+// Sums of rows t .. t + m of the chunk with `panels` panels of weight j from p on.
+static void adapt(const Adapted& d, int j, Sums sums, int64_t t, int64_t m, int64_t p, int64_t panels, int64_t N) {
   const Adapting& a = *d.of;
   if (a.linear[j] < 0) return;
   p += a.panel[j];
@@ -199,33 +268,36 @@ static void adapt(const Adapted& d, int j, float* y, int64_t ldy, int64_t t, int
     int64_t b = s.begin > t ? s.begin : t, e = s.end < t + m ? s.end : t + m;
     if (b >= e) continue;
     const Change& c = change_of(a.table, s.slot, a.linear[j]);
+    float* y = sums.y + (b - t) * sums.row;
     if (c.w.data && takes_int8(a, c.w)) {
       for (int64_t q = 0; q < panels; q++)
         rows_int8(c.w, c.w.data + (p + q) * panel_bytes(c.w.type, c.w.cols), d.q, d.n, b, e, d.row,
-                  [&](int64_t r, const float* v) { store(y + (r - t) * ldy + q * 16, load(v)); });
-    } else if (c.w.data && ldy == STRIP) {  // the caller's sums are where rows_f32 would have its own
+                  [&](int64_t r, const float* v) { store(y + (r - b) * sums.row + q * sums.panel, load(v)); });
+    } else if (c.w.data && sums.row == STRIP) {  // the caller's sums are where rows_f32 would have its own
       int64_t K = c.w.cols;
       for (int64_t k = 0; k < K; k += KC)
-        strip_of(y + (b - t) * ldy, c.w, p, panels, d.x + b * K, e - b, k, K - k < KC ? K - k : KC, (float*)d.local);
+        strip_of(y, c.w, p, panels, d.x + b * K, e - b, k, K - k < KC ? K - k : KC, (float*)d.local);
     } else if (c.w.data) {
-      rows_f32(c.w, p, panels, d.x, b, e, d.local, [&](int64_t r, int64_t q, const float* v) {
-        store(y + (r - t) * ldy + (q - p) * 16, load(v));
-      });
+      for (int64_t i = 0; i < panels; i += 4)
+        rows_f32(c.w, p + i, panels - i < 4 ? panels - i : 4, d.x, b, e, d.local,
+                 [&](int64_t r, int64_t q, const float* v) {
+                   store(y + (r - b) * sums.row + (q - p) * sums.panel, load(v));
+                 });
     }
     if (c.a.data) {
       int64_t r = c.b.cols, bytes = panel_bytes(c.b.type, r);
       const float* h = d.h + b * a.stride + a.at[j];
       const uint8_t* from = c.b.data + p * bytes;
-      float* to = y + (b - t) * ldy;
+      Sums to = {y, sums.row, sums.panel};
       if (c.b.type == F16)
-        strip<F16>(to, ldy, e - b, h, MR * a.stride, a.stride, 1, from, bytes, panels, r, true);
+        add_product<F16>(to, h, a.stride, from, bytes, r, e - b, panels);
       else
-        strip<F32>(to, ldy, e - b, h, MR * a.stride, a.stride, 1, from, bytes, panels, r, true);
+        add_product<F32>(to, h, a.stride, from, bytes, r, e - b, panels);
     }
     if (c.g) {
       for (int64_t r = b; r < e; r++)
         for (int64_t q = 0; q < panels; q++) {
-          float* v = y + (r - t) * ldy + q * 16;
+          float* v = y + (r - b) * sums.row + q * sums.panel;
           int64_t first = (p + q) * 16;
           store(v, load_upto(c.g + first, N - first) * load(v));
         }

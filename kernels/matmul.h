@@ -68,9 +68,26 @@ static void product_int8(const Tensor& w, const uint8_t* x, int64_t T, int64_t p
     for (int64_t t = 0, n; t < T; t += n) {
       n = tile_tokens(T - t);
       int8_panel(w.type, y, panel, x + t * blocks * X_BYTES, n, blocks, t == 0 ? bytes : 0);
-      if (f.adapted) adapt(*f.adapted, f.index, y, 16, t, n, p, 1, f.N);
+      if (f.adapted) adapt(*f.adapted, f.index, {y, 16, 0}, t, n, p, 1, f.N);
       for (int64_t i = 0; i < n; i++) finish(f, t + i, p * 16, y + i * 16);
     }
+  }
+}
+
+// The same for one tile of tokens with adapters. Many panels at a time, so that B is read in long stretches: in short ones
+// between the weights each would wait for memory. The sums lie behind what rows_f32 takes of the scratch for a tile.
+static void product_adapted(const Tensor& w, const uint8_t* x, int64_t T, int64_t p0, int64_t p1, const Finish& f) {
+  constexpr int64_t MOST = 64, TAKEN = KC * STRIP + 16 * STRIP;
+  static_assert(TAKEN + MOST * 16 * 16 <= PRODUCT_LOCAL / 4);
+  int64_t bytes = panel_bytes(w.type, w.cols);
+  float* y = (float*)f.adapted->local + TAKEN;
+  for (int64_t p = p0; p < p1; p += MOST) {
+    int64_t n = p1 - p < MOST ? p1 - p : MOST;
+    for (int64_t q = 0; q < n; q++)
+      int8_panel(w.type, y + q * T * 16, w.data + (p + q) * bytes, x, T, w.cols / BLOCK, bytes);
+    adapt(*f.adapted, f.index, {y, 16, T * 16}, 0, T, p, n, f.N);
+    for (int64_t q = 0; q < n; q++)
+      for (int64_t i = 0; i < T; i++) finish(f, i, (p + q) * 16, y + (q * T + i) * 16);
   }
 }
 
@@ -86,7 +103,7 @@ static void product_f32(const Tensor& w, const float* x, int64_t T, int64_t p0, 
     for (int64_t p = p0; p < p1; p += STRIP / 16) {
       int64_t n = p1 - p < STRIP / 16 ? p1 - p : STRIP / 16, part = once ? K : KC;
       for (int64_t k = 0; k < K; k += part) strip_of(y, w, p, n, x + t * K, m, k, K - k < part ? K - k : part, b);
-      if (f.adapted) adapt(*f.adapted, f.index, y, STRIP, t, m, p, n, f.N);
+      if (f.adapted) adapt(*f.adapted, f.index, {y, STRIP, 16}, t, m, p, n, f.N);
       for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) finish(f, t + i, (p + j) * 16, y + i * STRIP + j * 16);
     }
@@ -100,7 +117,7 @@ static void product_none(const float* sums, int64_t T, int64_t p0, int64_t p1, c
     for (int64_t t = 0, m; t < T; t += m) {
       m = T - t < 16 ? T - t : 16;
       for (int64_t i = 0; i < m; i++) store(y + i * 16, load_upto(sums + (t + i) * f.N + p * 16, f.N - p * 16));
-      if (f.adapted) adapt(*f.adapted, f.index, y, 16, t, m, p, 1, f.N);
+      if (f.adapted) adapt(*f.adapted, f.index, {y, 16, 0}, t, m, p, 1, f.N);
       for (int64_t i = 0; i < m; i++) finish(f, t + i, p * 16, y + i * 16);
     }
 }
