@@ -13,8 +13,10 @@ import { fuse } from "./fuse.ts";
 import { add, gather_rows, lora, matmul_nt, rms_norm, swiglu } from "./nn.ts";
 import { type Program, record } from "./program.ts";
 import type { Recorder, Tensor } from "./tensor.ts";
-import { quantize, type WeightType } from "./weights.ts";
+import { quantize } from "./weights.ts";
 
+const TYPES = ["f32", "f16", "q8_0", "q4_0"] as const;
+type Type = (typeof TYPES)[number];
 const [C, F, V] = [64, 96, 80];
 const SIZES = { up: [F, C], gate: [F, C], down: [C, F], head: [V, C] } as const;
 const LINEARS = Object.values(SIZES).map(([N, K]) => ({ N, K }));
@@ -41,7 +43,7 @@ function program(without = false): Program {
   });
 }
 
-async function weights(backend: Backend, type: WeightType): Promise<Map<string, Storage>> {
+async function weights(backend: Backend, type: Type): Promise<Map<string, Storage>> {
   const all = new Map<string, Storage>();
   for (const [i, [name, shape]] of Object.entries(SIZES).entries()) {
     const bytes = quantize(
@@ -71,7 +73,7 @@ interface Made {
 
 async function make(
   backend: Backend,
-  type: WeightType,
+  type: Type,
   options: { without?: boolean; fused?: boolean } = {},
 ): Promise<Made> {
   const recorded = program(options.without);
@@ -114,7 +116,6 @@ const BACKENDS = [
   })),
   { label: "wasm", options: { backend: "wasm", threads: 1 } as const },
 ];
-const TYPES = ["f32", "f16", "q8_0", "q4_0"] as const;
 /** Slots and lengths of the segments of a step: 0 rank 4, 1 rank 16, 2 rank 70 with magnitudes, 3 replaced, 4 empty. */
 const STEPS: [number[], number[]][] = [
   [[1], [1]],
