@@ -3,9 +3,9 @@ import { GgmlType, getLlama, LlamaLogLevel } from "node-llama-cpp";
 
 /**
  * Open a model with an f32 KV cache.
- * @param {string} file @param {number} ctx
+ * @param {string} file @param {number} ctx @param {{ filePath: string, scale: number }[]} [adapters] GGUF files
  */
-export async function openReference(file, ctx) {
+export async function openReference(file, ctx, adapters = []) {
   const llama = await getLlama({
     gpu: false,
     build: "never",
@@ -23,6 +23,7 @@ export async function openReference(file, ctx) {
     experimentalKvCacheKeyType: GgmlType.F32,
     experimentalKvCacheValueType: GgmlType.F32,
     ignoreMemorySafetyChecks: true,
+    ...(adapters.length > 0 && { lora: { adapters } }),
   });
   const sequence = context.getSequence();
   return {

@@ -1,8 +1,9 @@
 // pith run: a prompt's answer, or a chat where there is no prompt. Text alone on stdout, figures on stderr.
 
 import { existsSync } from "node:fs";
+import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Generation, GenerationResult } from "../generate/generation.ts";
-import type { Model } from "../generate/model.ts";
+import type { Model, SessionOptions } from "../generate/model.ts";
 import { attachAdapters } from "./adapters.ts";
 import { load } from "./load.ts";
 import { chatOptions, generateOptions, type TextOptions } from "./options.ts";
@@ -72,19 +73,21 @@ function start(
 }
 
 /** Takes in what an earlier run has kept, if it has. */
-export async function openSession(model: Model, { session }: TextOptions): Promise<void> {
-  if (session !== undefined && existsSync(session)) await model.loadSession(session);
+export async function openSession(model: Model, { session, attached }: TextOptions): Promise<void> {
+  if (session !== undefined && existsSync(session)) await model.loadSession(session, withAdapter(attached));
 }
 
 export async function keepSession(
   model: Model,
   ids: readonly number[],
-  { session }: TextOptions,
+  { session, attached }: TextOptions,
 ): Promise<void> {
   if (session === undefined) return;
-  if ((await model.saveSession(session, ids)) === 0)
+  if ((await model.saveSession(session, ids, withAdapter(attached))) === 0)
     note("(no session was written: it would have fewer than 64 tokens)");
 }
+
+const withAdapter = (adapter: AdapterChoice | undefined): SessionOptions => (adapter ? { adapter } : {});
 
 export function systemMessage({ system }: TextOptions): { role: string; content: string }[] {
   return system === undefined ? [] : [{ role: "system", content: system }];

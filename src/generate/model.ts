@@ -26,7 +26,7 @@ export interface GenerateOptions extends SamplingOptions, ConstraintOptions {
   readonly signal?: AbortSignal;
   /** Names of control tokens in the prompt (`<|im_start|>`) are tokens, not text. A begin token is not put there twice. */
   readonly raw?: boolean;
-  /** Attached adapters to run with (see `attach`); the base alone without. */
+  /** Attached adapters to run with (see `Model.adapter`); the base alone without. */
   readonly adapter?: AdapterChoice;
 }
 
