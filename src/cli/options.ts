@@ -7,12 +7,14 @@ import type { AdapterChoice } from "../generate/adapters.ts";
 import type { JsonSchema } from "../generate/grammar/index.ts";
 import type { LoadModelOptions } from "../generate/load.ts";
 import type { ChatOptions, GenerateOptions } from "../generate/model.ts";
+import type { LoadType } from "../models/quantized.ts";
 
 export interface ModelOptions {
   threads?: number;
   backend?: "native" | "wasm" | "reference";
   ctx?: number;
   kv?: KvType;
+  quantize?: LoadType;
 }
 
 export interface TextOptions extends ModelOptions {
@@ -51,6 +53,9 @@ export function addModelOptions(
       ]),
     )
     .option("--ctx <tokens>", ctx, count(1))
+    .addOption(
+      choice("--quantize <type>", "round float weights to this type while they are loaded", ["q8_0", "q4_0"]),
+    )
     .addOption(choice("--kv <type>", "type of the KV cache (default: f16)", ["f16", "q8_0", "f32"]));
 }
 
@@ -131,8 +136,8 @@ export function collect(value: string, before: string[] = []): string[] {
 }
 
 /** What of the options `loadModel` takes. */
-export function loadOptions({ threads, backend, ctx, kv }: ModelOptions): LoadModelOptions {
-  return defined({ threads, backend, ctx, kv });
+export function loadOptions({ threads, backend, ctx, kv, quantize }: ModelOptions): LoadModelOptions {
+  return defined({ threads, backend, ctx, kv, quantize });
 }
 
 /** What of the options `chat` alone takes. */

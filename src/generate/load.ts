@@ -7,9 +7,11 @@ import {
   bitsPerWeight,
   createRuntime,
   type LoadProgress,
+  type LoadType,
   modelIdentity,
   type OpenedModel,
   openModel,
+  quantizedModel,
 } from "../models/index.ts";
 import { Model } from "./model.ts";
 
@@ -28,6 +30,8 @@ export interface LoadModelOptions {
   readonly sequences?: number;
   /** Tokens that all of them together may hold in the cache. Default: `ctx`. */
   readonly cacheTokens?: number;
+  /** Rounds float matrices to this type while they are read. Default: they stay what they are. */
+  readonly quantize?: LoadType;
   /** Tokens of a step: how much of a prompt is computed between two tokens of the others. Default 512. */
   readonly chunk?: number;
   readonly signal?: AbortSignal;
@@ -51,12 +55,14 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
     ctx,
     kv,
     cacheTokens,
+    quantize,
     ...rest
   } = options;
   count("sequences", sequences, 256);
   count("chunk", chunk, 8192);
-  const opened = await openModel(nameOrPath);
+  const found = await openModel(nameOrPath);
   try {
+    const opened = quantize ? quantizedModel(found, quantize) : found;
     const backend = await createBackend({
       ...(name && { backend: name }),
       ...(threads !== undefined && { threads }),
@@ -94,7 +100,7 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
       throw error;
     }
   } finally {
-    await opened.close();
+    await found.close();
   }
 }
 

@@ -13,6 +13,7 @@ export { type LoadOptions, type LoadProgress, loadWeights } from "./load.ts";
 export { kvBytes, memoryNeeded, mib } from "./memory.ts";
 export { checkTensors, type OpenedModel, openModel, weightShapes, weightSource } from "./open.ts";
 export { declareBatch, forward, KV, pagesFor, recordEncoder, recordGeneration } from "./programs.ts";
+export { LOAD_TYPES, type LoadType, quantizedModel } from "./quantized.ts";
 export { definitionOf, MODEL_TYPES } from "./registry.ts";
 export { NotHere, type ResolvedModel, resolveModel } from "./resolve.ts";
 export { type RowSource, SAVE_TYPES, type SaveType } from "./rows.ts";
