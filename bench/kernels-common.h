@@ -18,6 +18,7 @@
 
 #include "pack.h"
 #include "pith.h"
+#include "adapters.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
