@@ -1,9 +1,11 @@
 // The values of an adapter, ready for a backend: read, checked to be finite, q and k put into Hugging Face's order, and
 // for DoRA the lengths of the base's rows taken from the model's own file.
 
+import { availableMemory } from "../../engine/machine.ts";
 import { quote } from "../../formats/errors.ts";
 import { readTensorValues, type TensorInfo } from "../../formats/index.ts";
 import { interleavedHeads, moveRows } from "../gguf-names.ts";
+import { mib } from "../memory.ts";
 import type { OpenedModel } from "../open.ts";
 import type { LinearTarget } from "../targets.ts";
 import { checkAdapter, type LoraPair, type OpenedAdapter, rankOf, savedOf } from "./adapter.ts";
@@ -63,6 +65,7 @@ export async function loadAdapter(
     );
   };
   for (const { a } of adapter.embeddings.values()) cannot(a, "the embedding");
+  checkMemory(adapter);
   const changes = new Map<string, LoadedChange>();
   for (const [path, target] of targets) {
     signal?.throwIfAborted();
@@ -83,6 +86,17 @@ export async function loadAdapter(
   for (const change of changes.values())
     bytes += 4 * ("replaced" in change ? change.replaced.length : change.a.length + change.b.length);
   return { digest: adapter.digest, format: adapter.format, rank: rankOf(adapter), bytes, changes };
+}
+
+/** Its values are held twice: as they are read, and in the backend's table. */
+function checkMemory({ name, pairs, saved }: OpenedAdapter): void {
+  const tensors = [...[...pairs.values()].flatMap(({ a, b }) => [a, b]), ...saved.values()];
+  const values = tensors.reduce((sum, { shape }) => sum + shape.reduce((x, y) => x * y, 1), 0);
+  const [needed, available] = [2 * 4 * values, availableMemory()];
+  if (needed > available)
+    throw new RangeError(
+      `Cannot attach ${JSON.stringify(name)}: it needs ${mib(needed)}, but ${mib(available)} of memory is available; pith fuse merges it into the model`,
+    );
 }
 
 /** A pair's values: A [rank, K] and B [N, rank] in Hugging Face's order of rows. */
