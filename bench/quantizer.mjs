@@ -36,7 +36,7 @@ export function llamaQuantizer() {
     existsSync(folder) && readdirSync(folder).find((name) => /^libllama\.(?!common)/.test(name));
   if (!library) return undefined;
   const source = fileURLToPath(new URL("./peers/quantize.c", import.meta.url));
-  const program = join(cache, "quantize");
+  const program = join(cache, "quantize-any");
   if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
     execFileSync(process.env.CC ?? "cc", ["-O1", source, "-o", program, "-ldl"]);
   }
