@@ -100,7 +100,7 @@ test.each(byTitle)("%s: every value, exactly", async (_, c) => {
   const tensors = await open(c);
   expect([...tensors.keys()].sort()).toEqual(["m.weight", "norm.weight"]);
   const weight = tensors.get("m.weight")!;
-  expect(weight.type).toBe(c.bits === 4 && c.sym ? "q4_0" : "q8_0");
+  expect(weight.type).toBe(c.bits === 8 ? "q8_0" : c.bits === 4 && !c.sym ? "q4_1" : "q4_0");
   expect(weight.shape).toEqual([c.N, c.K]);
   expect(Array.from(await readTensorValues(weight))).toEqual(values(c));
 });
@@ -245,7 +245,7 @@ describe("what is refused", () => {
           try {
             const opened = await unpackTensors("model", tensors, packedScheme("c", configOf(cases[which]!)));
             for (const t of opened.values()) {
-              if (t.type !== "q4_0" && t.type !== "q8_0" && t.type !== "f16") continue;
+              if (t.type !== "q4_0" && t.type !== "q4_1" && t.type !== "q8_0" && t.type !== "f16") continue;
               dequantize(
                 t.type,
                 await t.source.read(t.offset, t.bytes),

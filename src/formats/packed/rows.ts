@@ -13,6 +13,9 @@ const ROWS = 64;
 /** Column c of eight lies in nibble AWQ[c] of its word. */
 const AWQ = [0, 4, 1, 5, 2, 6, 3, 7];
 
+/** A zero point times this is within f16. */
+const MAX_SCALE = 4094;
+
 interface Parts {
   readonly words: Int32Array;
   /** [N, groups] or [groups, N], as stored. */
@@ -69,10 +72,10 @@ async function readParts(m: PackedMatrix): Promise<Parts> {
     m.zeros && bytes(m.zeros),
     m.index && bytes(m.index),
   ]);
-  const bad = scales.findIndex((s) => !Number.isFinite(s) || Math.abs(s) > 65504);
+  const bad = scales.findIndex((s) => !(Math.abs(s) <= MAX_SCALE));
   if (bad >= 0)
     throw new RangeError(
-      `Cannot read ${JSON.stringify(m.scales.source.name)}: tensor ${quote(m.scales.name)} holds ${scales[bad]}, wanted finite scales within f16`,
+      `Cannot read ${JSON.stringify(m.scales.source.name)}: tensor ${quote(m.scales.name)} holds ${scales[bad]}, wanted finite scales of at most ${MAX_SCALE}`,
     );
   const groupOf =
     index &&
@@ -107,7 +110,8 @@ function makeRows(m: PackedMatrix, parts: Parts, n: number, count: number, out: 
     takeGroups(m, parts, n + r, scales, zeros);
     const row = codes.subarray(r * K, (r + 1) * K);
     const to = out.subarray(r * rowBytes, (r + 1) * rowBytes);
-    if (type === "q4_0") putQ4(m, row, scales, to);
+    if (type === "q4_0") putQ4(m, row, scales, zeros, to);
+    else if (type === "q4_1") putQ4With(m, row, scales, zeros, to);
     else if (type === "q8_0") putQ8(m, row, scales, zeros, to);
     else putF16(m, row, scales, zeros, parts.index, to);
   }
@@ -171,12 +175,40 @@ function zeroAt({ scheme, N, bits, groups }: PackedMatrix, words: Int32Array, n:
   return (code & mask) + scheme.zero_offset;
 }
 
-function putQ4({ K, group }: PackedMatrix, codes: Uint8Array, scales: Float32Array, to: Uint8Array): void {
+function putQ4(
+  { K, group }: PackedMatrix,
+  codes: Uint8Array,
+  scales: Float32Array,
+  zeros: Int32Array,
+  to: Uint8Array,
+): void {
   for (let k = 0, at = 0; k < K; k += 32, at += 18) {
-    const d = f32ToF16(scales[(k / group) | 0]!);
+    const g = (k / group) | 0;
+    const d = f32ToF16(scales[g]!);
+    const up = 8 - zeros[g]!;
     to[at] = d & 255;
     to[at + 1] = d >> 8;
-    for (let j = 0; j < 16; j++) to[at + 2 + j] = codes[k + j]! | (codes[k + 16 + j]! << 4);
+    for (let j = 0; j < 16; j++) to[at + 2 + j] = (codes[k + j]! + up) | ((codes[k + 16 + j]! + up) << 4);
+  }
+}
+
+/** q4_1: s · q + m, m = -z · s */
+function putQ4With(
+  { K, group }: PackedMatrix,
+  codes: Uint8Array,
+  scales: Float32Array,
+  zeros: Int32Array,
+  to: Uint8Array,
+): void {
+  for (let k = 0, at = 0; k < K; k += 32, at += 20) {
+    const g = (k / group) | 0;
+    const d = f32ToF16(scales[g]!);
+    const m = f32ToF16(-zeros[g]! * scales[g]!);
+    to[at] = d & 255;
+    to[at + 1] = d >> 8;
+    to[at + 2] = m & 255;
+    to[at + 3] = m >> 8;
+    for (let j = 0; j < 16; j++) to[at + 4 + j] = codes[k + j]! | (codes[k + 16 + j]! << 4);
   }
 }
 

@@ -2,8 +2,9 @@
 // become `X.weight` [N, K], whose rows are made when they are read; all other tensors stay what they are.
 //
 //   code q of b bits, scale s, zero z of a group of columns:  w = s · (q - z)
-//   4 bits, z = 8 everywhere        q4_0: the same numbers
-//   up to 4 bits; 8 with z = 128    q8_0: the same numbers, as q - z fits a byte
+//   4 bits, z = 8 everywhere; up to 3 bits    q4_0: the same numbers, as q - z is from -8 to 7
+//   4 bits with other zeros                   q4_1: -z · s is rounded to f16, an error of at most s / 250
+//   8 bits, z = 128 everywhere                q8_0: the same numbers
 //   groups that no block of 32 columns lies in, mixed columns, 8 bits with other zeros    f16: rounded to 11 bits
 
 import type { WeightType } from "../../engine/weights.ts";
@@ -144,13 +145,8 @@ function matrixOf(m: Omit<PackedMatrix, "group" | "type">, file: string): Packed
     );
   const symmetric = m.scheme.symmetric || !m.zeros;
   const whole = group % 32 === 0 && !m.index;
-  const type = !whole
-    ? "f16"
-    : m.bits === 4 && symmetric
-      ? "q4_0"
-      : m.bits <= 4 || symmetric
-        ? "q8_0"
-        : "f16";
+  const small = m.bits < 4 || (m.bits === 4 && symmetric);
+  const type = !whole ? "f16" : small ? "q4_0" : m.bits === 4 ? "q4_1" : symmetric ? "q8_0" : "f16";
   return { ...m, group, type };
 }
 
