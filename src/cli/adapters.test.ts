@@ -1,4 +1,4 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { TINY_BASES, writeTinyAdapter } from "../../test/helpers/tiny-adapters.ts";
@@ -47,6 +47,18 @@ describe("--adapter", () => {
     expect(parseAdapter("a=b/c=-0.5")).toEqual({ path: "a=b/c", scale: -0.5 });
     expect(parseAdapter(join(folder, "a=2"))).toEqual({ path: join(folder, "a=2"), scale: 1 });
     for (const bad of ["a=", "a=x", "a=Infinity"]) expect(() => parseAdapter(bad)).toThrow("wanted a number");
+  });
+
+  it("is evaluated, beside the model without it", async () => {
+    const text = join(folder, "text.txt");
+    await writeFile(text, "the land and the land and on. ".repeat(20));
+    const evaluate = async (...args: string[]) =>
+      JSON.parse((await pith("evaluate", folder, "--text", text, "--ctx", "32", "--json", ...args)).out);
+    const plainly = await evaluate();
+    const changed = await evaluate("--adapter", plain, "--base", folder);
+    expect(changed.perplexity).not.toBe(plainly.perplexity);
+    expect(changed.base_perplexity).toBeCloseTo(plainly.perplexity, 6);
+    expect(changed.kl_mean).toBeGreaterThan(0);
   });
 
   it("changes the answer, by its scale, and several together", async () => {

@@ -10,7 +10,9 @@ import {
   type TaskResult,
   type TextResult,
 } from "../evaluate/index.ts";
+import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Model } from "../generate/model.ts";
+import { attachAdapters } from "./adapters.ts";
 import { load } from "./load.ts";
 import type { ModelOptions } from "./options.ts";
 import { figure, note, printJson, printTable } from "./output.ts";
@@ -27,6 +29,7 @@ export interface EvaluateOptions extends ModelOptions {
   maxTokens?: number;
   stop?: string[];
   seed?: number;
+  adapter?: string[];
   json?: boolean;
 }
 
@@ -44,13 +47,15 @@ export async function evaluate(nameOrPath: string, options: EvaluateOptions): Pr
       throw new TypeError("Cannot evaluate a task with --base: it compares texts");
     const task = parseTask(await readText(taskFile), taskFile, options.metric);
     await using model = await load(nameOrPath, options);
-    await report(json, "answers", (signal, bar) => taskResult(model, task, options, signal, bar));
+    const adapter = await attachAdapters(model, options.adapter);
+    await report(json, "answers", (signal, bar) => taskResult(model, adapter, task, options, signal, bar));
     return;
   }
   const text = await readText(textFile!);
   await using model = await load(nameOrPath, options);
+  const adapter = await attachAdapters(model, options.adapter);
   await using base = options.base === undefined ? undefined : await load(options.base, options);
-  await report(json, "tokens", (signal, bar) => textResult(model, base, text, options, signal, bar));
+  await report(json, "tokens", (signal, bar) => textResult(model, adapter, base, text, options, signal, bar));
 }
 
 type Bar = ReturnType<typeof progressBar>;
@@ -79,6 +84,7 @@ async function report(
 
 async function textResult(
   model: Model,
+  adapter: AdapterChoice | undefined,
   base: Model | undefined,
   text: string,
   { ctx, stride, limit, text: file }: EvaluateOptions,
@@ -89,6 +95,7 @@ async function textResult(
   const whole = evaluateModel(model, {
     text,
     name: JSON.stringify(file),
+    ...(adapter && { adapter }),
     ...(base && { base }),
     ...(ctx !== undefined && { ctx }),
     ...(stride !== undefined && { stride }),
@@ -113,6 +120,7 @@ async function textResult(
 
 async function taskResult(
   model: Model,
+  adapter: AdapterChoice | undefined,
   task: Task,
   { limit, out, maxTokens, stop, seed }: EvaluateOptions,
   signal: AbortSignal,
@@ -124,6 +132,7 @@ async function taskResult(
     const written = file && new Lines(file);
     const whole = evaluateModel(model, {
       task,
+      ...(adapter && { adapter }),
       ...(limit !== undefined && { limit }),
       ...(maxTokens !== undefined && { maxTokens }),
       ...(stop !== undefined && { stop }),

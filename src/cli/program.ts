@@ -91,6 +91,7 @@ export function program(): Command {
         "choice",
       ]),
     )
+    .option("--adapter <path[=scale]>", ADAPTER, collect)
     .option("--out <file>", "keep every answer of a task, as JSONL")
     .option("--max-tokens <n>", "most tokens of an answer (default: by the longest right answer)", count(1))
     .option("--stop <text>", "end an answer before this text; may be given more than once", collect)
