@@ -9,8 +9,9 @@ import { readSafetensors } from "../../src/formats/safetensors.ts";
 import { asWeight } from "../../src/formats/tensors.ts";
 import { parseConfig } from "../../src/models/config.ts";
 import { ropeTables } from "../../src/models/layers.ts";
-import { KV, recordGeneration } from "../../src/models/programs.ts";
+import { ADAPTERS, KV, recordGeneration } from "../../src/models/programs.ts";
 import { definitionOf } from "../../src/models/registry.ts";
+import { linearTargets } from "../../src/models/targets.ts";
 
 export interface Answer<T> {
   readonly kernels: string;
@@ -37,7 +38,8 @@ export async function story(
   const backend = await WasmBackend.create(options);
   const config = parseConfig("config.json", files.config);
   const ctx = Math.min(512, config.max_position_embeddings);
-  const program = fuse(recordGeneration(definitionOf(config.model_type, "config.json"), config, ctx));
+  const definition = definitionOf(config.model_type, "config.json");
+  const program = fuse(recordGeneration(definition, config, ctx));
   const executable = backend.compile(program, { T: 8, S: 1, R: 1 });
   const bytes = files.weights;
   const { tensors } = await readSafetensors({
@@ -58,6 +60,8 @@ export async function story(
   const { num_hidden_layers: layers, num_key_value_heads, head_dim } = config;
   const pages = Math.ceil(ctx / PAGE);
   executable.bind(KV, backend.kv({ layers, num_key_value_heads, head_dim, pages, type: "f16" }));
+
+  executable.bind(ADAPTERS, backend.adapters(1, [...linearTargets(definition, config).values()]));
 
   const ids = [1, 2, 3, 4, 5];
   const logits = new Float32Array(config.vocab_size);
