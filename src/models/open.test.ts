@@ -248,6 +248,7 @@ test("inspect", async () => {
   expect(found.bits_per_weight).toBeCloseTo((8 * found.bytes) / count, 10);
   expect(found.memory.map(({ ctx, kv }) => [ctx, kv])).toEqual([
     [128, "f16"],
+    [128, "q8_0"],
     [128, "f32"],
   ]);
   expect(found.tokenizer).toMatchObject({ bos: 1, eos: [2], chat_template: true, adds_bos: false });

@@ -12,7 +12,7 @@ export const LIMITS = {
   schemas: 2000,
   /** Values of an enum, and characters of all literals together. */
   enum: 2000,
-  literals: 100_000,
+  literals: 40_000,
   /** Properties of an object. */
   properties: 500,
   /** Items of an array that can be asked for. */
