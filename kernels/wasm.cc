@@ -212,9 +212,10 @@ void meet_alone(const Run&, int) {}
 // --- Threads: the one job that all of them work on --------------------------------------------------------------------
 
 // Turns of a loop that only looks, 1 to 2 ns each, before a thread sleeps: as in pool.cc, a thread's patience shrinks when
-// it was in vain (something else has the other core) and grows back slowly. Between jobs it is short, because JavaScript
-// may be waiting for this very core.
-constexpr int IDLE_PATIENCE = 2000, LEAST_PATIENCE = 500, MOST_PATIENCE = 20000;
+// it was in vain (something else has the other core) and grows back slowly. There is nothing between looking and sleeping
+// here, and to be woken takes 50 us, longer than most threads are late: so even the least is that long. Between jobs it is
+// short, because JavaScript may be waiting for this very core.
+constexpr int IDLE_PATIENCE = 2000, LEAST_PATIENCE = 50000, MOST_PATIENCE = 500000;
 
 struct alignas(64) Worker {
   uint32_t seen;      // the job it did last
