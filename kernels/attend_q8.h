@@ -64,6 +64,24 @@ PITH_INLINE void q8_store(uint8_t* block, int64_t slot, const float* k, const fl
 
 // --- Reading ----------------------------------------------------------------------------------------------------------
 
+// Rows that share the work of turning codes into floats.
+constexpr int Q8_ROWS = ATTEND_VECTORS == 4 ? 4 : 2;
+template <int R>
+struct Rows_ {
+  static constexpr int n = R;
+};
+template <class F>
+PITH_INLINE void q8_rows(int left, F f) {
+  if (left >= Q8_ROWS)
+    f(Rows_<Q8_ROWS>());
+  else if (left == 1)
+    f(Rows_<1>());
+  else if (left == 2)
+    f(Rows_<2>());
+  else
+    f(Rows_<Q8_ROWS == 4 ? 3 : 2>());
+}
+
 template <int R, int N>
 static void q8_scores(float* c, const float* q, const uint8_t* k, int64_t D, int64_t tile, int64_t ahead) {
   V sum[R][N];
@@ -92,20 +110,19 @@ static void q8_scores(float* c, const float* q, const uint8_t* k, int64_t D, int
 static void score(Block& b, int r0, int rows, int tiles, const Q8* page, int64_t ahead) {
   const uint8_t* k = &page->byte;
   int64_t tile = q8_blocks(b.D) * Q8_PANEL;
-  constexpr int N = ATTEND_VECTORS == 4 ? 4 : 1;
+  constexpr int N = ATTEND_VECTORS == 4 ? 2 : 1;
   for (int t = 0; t < tiles;) {
-    bool wide = N == 4 && tiles - t >= 4;
-    for (int r = 0; r < rows; r += 2) {
+    bool wide = N == 2 && tiles - t >= 2;
+    for (int r = 0; r < rows; r += Q8_ROWS) {
       float* c = b.scores + (r0 + r) * PAGE + t * 16;
       const float* q = b.q + (r0 + r) * b.D;
       const uint8_t* from = k + t * tile;
       int64_t fetch = r == 0 ? ahead : 0;
-      if (rows - r >= 2)
-        wide ? q8_scores<2, N>(c, q, from, b.D, tile, fetch) : q8_scores<2, 1>(c, q, from, b.D, tile, fetch);
-      else
-        wide ? q8_scores<1, N>(c, q, from, b.D, tile, fetch) : q8_scores<1, 1>(c, q, from, b.D, tile, fetch);
+      q8_rows(rows - r, [&](auto R) {
+        wide ? q8_scores<R.n, N>(c, q, from, b.D, tile, fetch) : q8_scores<R.n, 1>(c, q, from, b.D, tile, fetch);
+      });
     }
-    t += wide ? 4 : 1;
+    t += wide ? 2 : 1;
   }
 }
 
@@ -135,16 +152,14 @@ static void weigh_values(Block& b, int r, int rows, const Q8* v, int64_t from, i
   if (from >= to) return;
   for (int64_t block = 0; block < nb; block++) {
     bool two = b.Dp - block * 32 >= 32;
-    for (int i = 0; i < rows; i += 2) {
+    for (int i = 0; i < rows; i += Q8_ROWS) {
       float* acc = b.acc + (r + i) * b.Dp + block * 32;
       const float *weights = b.scores + (r + i) * PAGE, *scales = b.v + block;
       const uint8_t* at = codes + block * 32;
-      if (rows - i >= 2)
-        two ? q8_values<2, 2>(acc, b.Dp, weights, scales, at, nb, from, to)
-            : q8_values<2, 1>(acc, b.Dp, weights, scales, at, nb, from, to);
-      else
-        two ? q8_values<1, 2>(acc, b.Dp, weights, scales, at, nb, from, to)
-            : q8_values<1, 1>(acc, b.Dp, weights, scales, at, nb, from, to);
+      q8_rows(rows - i, [&](auto R) {
+        two ? q8_values<R.n, 2>(acc, b.Dp, weights, scales, at, nb, from, to)
+            : q8_values<R.n, 1>(acc, b.Dp, weights, scales, at, nb, from, to);
+      });
     }
   }
 }

@@ -225,7 +225,7 @@ constexpr int FEW = 16;
 #else
 constexpr int FEW = ATTEND_ROWS;
 #endif
-constexpr int Q8_FEW = 4;  // a code takes three instructions to become a float
+constexpr int Q8_FEW = 8;  // a code takes three instructions to become a float
 template <class F>
 PITH_INLINE void with_pages(const Pool& p, const Block& b, const Unit& u, F f) {
   if (p.type == KV_F32) {
