@@ -1,5 +1,5 @@
 # Makes adapters.json beside it: logits of the tiny models with adapters, by peft and transformers.
-#   python adapters.py <folder with tiny llama and qwen2 folders>      (they are written by adapters.test.ts with MODELS=<folder>)
+#   python adapters.py <folder with tiny llama and qwen2 folders>      (writeTinyModel of TINY_BASES writes them: test/helpers/)
 # Tensors of the adapters are not kept: `fill` gives the same values there and in the test.
 import json, sys, tempfile, os
 import torch

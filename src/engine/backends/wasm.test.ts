@@ -299,9 +299,7 @@ describe("threads", () => {
     const x = random(16 * N);
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
-    let runs = 0;
-    for (const until = performance.now() + 200; performance.now() < until; runs++)
-      await e.run(SIXTEEN, { x });
+    for (const until = performance.now() + 200; performance.now() < until; ) await e.run(SIXTEEN, { x });
     clearInterval(timer);
     expect(turns).toBeGreaterThan(20);
   });
