@@ -1,5 +1,6 @@
 // Rounding to int8 and dot products with AVX2. Included by int8.h, inside `namespace pith::<isa> {`.
 #pragma once
+#include "int8_x86.h"
 
 // --- Rounding activations ------------------------------------------------------------------------------------------
 
@@ -30,16 +31,6 @@ PITH_INLINE int32_t round_block(uint8_t* q, const float* x, float inverse) {
 // --- Dot products --------------------------------------------------------------------------------------------------
 
 constexpr int UNROLL = 4;
-
-PITH_INLINE void prefetch(const uint8_t* p, int bytes) {
-  for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char*)p + i, _MM_HINT_T1);
-}
-
-template <int N>
-struct Tokens {
-  const uint8_t* x;
-  PITH_MEMBER void take(const uint8_t* block) { x = block; }
-};
 
 // Pairs of products of an unsigned and a signed byte in 16 bits, F::FOLD groups of them before they are widened.
 // Signed weights: |w| · (x with the sign of w).

@@ -1,5 +1,6 @@
 // Rounding to int8 and dot products with AVX-512 VNNI. Included by int8.h, inside `namespace pith::<isa> {`.
 #pragma once
+#include "int8_x86.h"
 
 // --- Rounding activations ------------------------------------------------------------------------------------------
 
@@ -75,17 +76,6 @@ PITH_INLINE void round_four(uint8_t* tile, int64_t n, int64_t i, const float* x,
 // --- Dot products --------------------------------------------------------------------------------------------------
 
 constexpr int UNROLL = 16;
-
-PITH_INLINE void prefetch(const uint8_t* p, int bytes) {
-  for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char*)p + i, _MM_HINT_T1);
-}
-
-// The 32 columns of a tile's tokens as they lie are what the dots take.
-template <int N>
-struct Tokens {
-  const uint8_t* x;
-  PITH_MEMBER void take(const uint8_t* block) { x = block; }
-};
 
 // The instruction wants unsigned weights: signed ones + 128, taken out again with the sum of the activations.
 template <class F>

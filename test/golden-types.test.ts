@@ -11,7 +11,6 @@ import { fuse } from "../src/engine/fuse.ts";
 import type { Backend } from "../src/engine/index.ts";
 import {
   convert,
-  createRuntime,
   definitionOf,
   openModel,
   parseConfig,
@@ -20,7 +19,7 @@ import {
 } from "../src/models/index.ts";
 import { type TrainBatch, TrainStep } from "../src/train/step.ts";
 import { backends } from "./helpers/backends.ts";
-import { step } from "./helpers/step.ts";
+import { step, withRuntime } from "./helpers/step.ts";
 import { tinyIds } from "./helpers/tiny-models.ts";
 import { writeTinyTokenizer } from "./helpers/tiny-tokenizer.ts";
 import { TINY_TYPES, type TinyType, typeWeights, writeTinyType } from "./helpers/tiny-types.ts";
@@ -105,26 +104,11 @@ describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
   const values = () => new Map([...typeWeights(tiny.config)].map(([key, { data }]) => [key, data]));
 
   describe.each(backends)("on %s", (label, make) => {
-    const withRuntime = async (end: "" | ".gguf", use: (runtime: Runtime) => Promise<void>) => {
-      const backend = await make();
-      const model = await openModel(join(dir, name + end));
-      try {
-        const runtime = await createRuntime(model, backend, {
-          ctx,
-          kv: "f32",
-          cacheTokens: 1024,
-          maxima: { T: 256, S: 4, R: 256 },
-        });
-        await use(runtime);
-        runtime.close();
-      } finally {
-        await model.close();
-        backend.close();
-      }
-    };
+    const withModel = (end: "" | ".gguf", use: (runtime: Runtime) => Promise<void>) =>
+      withRuntime(make, join(dir, name + end), ctx, use);
 
     test("transformers' logits, from a folder and from GGUF, whole and in chunks beside another", () =>
-      withRuntime("", async (runtime) => {
+      withModel("", async (runtime) => {
         const { ids, logits } = golden(name);
         expect(ids).toEqual(idsOf(tiny));
         const whole = await step(runtime, [{ ids, past: 0, pages: [3, 0] }]);
@@ -140,7 +124,7 @@ describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
         }
         expect(past).toBe(ids.length);
         if (!tiny.noGguf)
-          await withRuntime(".gguf", async (gguf) => {
+          await withModel(".gguf", async (gguf) => {
             const rows = await step(gguf, [{ ids, past: 0, pages: [0, 1] }]);
             for (const [t, row] of rows.entries()) expect(largestError(row, whole[t]!)).toBeLessThan(1e-4);
           });

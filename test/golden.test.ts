@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { convert, createRuntime, openModel, type Runtime } from "../src/models/index.ts";
+import { convert, openModel, type Runtime } from "../src/models/index.ts";
 import { backends } from "./helpers/backends.ts";
 import { type PlainConfig, plainForward } from "./helpers/plain-forward.ts";
-import { type Part, step } from "./helpers/step.ts";
+import { type Part, step, withRuntime } from "./helpers/step.ts";
 import { TINY, tinyIds, tinyWeights, writeTinyModel } from "./helpers/tiny-models.ts";
 import { writeTinyTokenizer } from "./helpers/tiny-tokenizer.ts";
 
@@ -62,26 +62,11 @@ describe.each(Object.keys(TINY) as (keyof typeof TINY)[])("tiny %s", (name) => {
   });
 
   describe.each(backends)("on %s", (_, make) => {
-    const withRuntime = async (end: "" | ".gguf", use: (runtime: Runtime) => Promise<void>) => {
-      const backend = await make();
-      const model = await openModel(join(dir, name + end));
-      try {
-        const runtime = await createRuntime(model, backend, {
-          ctx: 256,
-          kv: "f32",
-          cacheTokens: 1024,
-          maxima: { T: 256, S: 4, R: 256 },
-        });
-        await use(runtime);
-        runtime.close();
-      } finally {
-        await model.close();
-        backend.close();
-      }
-    };
+    const withModel = (end: "" | ".gguf", use: (runtime: Runtime) => Promise<void>) =>
+      withRuntime(make, join(dir, name + end), 256, use);
 
     test("logits in one step, and past the first page", () =>
-      withRuntime("", async (runtime) => {
+      withModel("", async (runtime) => {
         const { ids, logits } = golden(name);
         const rows = await step(runtime, [{ ids, past: 0, pages: [3, 0] }]);
         for (const [t, row] of Object.entries(logits))
@@ -89,16 +74,16 @@ describe.each(Object.keys(TINY) as (keyof typeof TINY)[])("tiny %s", (name) => {
       }));
 
     test("the same bits from a GGUF file, where llama's q and k lie in another order", () =>
-      withRuntime("", async (runtime) => {
+      withModel("", async (runtime) => {
         const { ids } = golden(name);
         const folder = await step(runtime, [{ ids, past: 0, pages: [0, 1] }]);
-        await withRuntime(".gguf", async (other) => {
+        await withModel(".gguf", async (other) => {
           expect(await step(other, [{ ids, past: 0, pages: [0, 1] }])).toEqual(folder);
         });
       }));
 
     test("the same bits in chunks, in any pages, beside other sequences", () =>
-      withRuntime("", async (runtime) => {
+      withModel("", async (runtime) => {
         const { ids } = golden(name);
         const whole = await step(runtime, [{ ids, past: 0, pages: [3, 0] }]);
         const others = [tinyIds(40, config.vocab_size, 2), tinyIds(70, config.vocab_size, 3)];

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Backend } from "../src/engine/backend.ts";
 import { convert, createRuntime, inspect, openModel } from "../src/models/index.ts";
 import { backends } from "./helpers/backends.ts";
+import { mutate, random } from "./helpers/mutants.ts";
 import { step } from "./helpers/step.ts";
 import { TINY, writeTinyModel } from "./helpers/tiny-models.ts";
 import { writeTinyTokenizer } from "./helpers/tiny-tokenizer.ts";
@@ -31,30 +32,6 @@ afterAll(async () => {
   backend.close();
   await rm(dir, { recursive: true, force: true });
 });
-
-function random(seed: number): (below: number) => number {
-  let state = seed * 2654435761 + 1;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
-const EVIL = [0, 1, 0x7f, 0x80, 0xff, 0x22, 0x7b, 0x2d, 0x39];
-
-function mutate(seed: Uint8Array, next: (below: number) => number): Uint8Array {
-  const bytes = new Uint8Array(seed); // a copy, which a Buffer's slice is not
-  const header = Math.min(HEADER, bytes.length);
-  for (let edits = 1 + next(4); edits > 0; edits--) {
-    const at = next(header);
-    const kind = next(6);
-    if (kind === 0) return bytes.slice(0, at);
-    if (kind === 1) bytes.fill(EVIL[next(EVIL.length)]!, at, at + 1 + next(8));
-    else if (kind === 2) bytes.copyWithin(at, next(header), next(header));
-    else bytes[at] = kind === 3 ? EVIL[next(EVIL.length)]! : bytes[at]! ^ (1 << next(8));
-  }
-  return bytes;
-}
 
 /** Opens, looks, loads and runs. Gives the error, if any. */
 async function use(path: string): Promise<unknown> {
@@ -88,7 +65,7 @@ describe.each(["seed.gguf", "config.json", "model.safetensors", "tokenizer.json"
         await copyFile(join(dir, "folder", other), join(folder, other));
     let refused = 0;
     for (let i = 1; i <= MUTANTS; i++) {
-      await writeFile(join(folder, isGguf ? "m.gguf" : file), mutate(seed, random(i)));
+      await writeFile(join(folder, isGguf ? "m.gguf" : file), mutate(seed, random(i), HEADER));
       const started = performance.now();
       const error = await use(isGguf ? join(folder, "m.gguf") : folder);
       expect(performance.now() - started).toBeLessThan(5000);

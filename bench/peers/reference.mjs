@@ -1,18 +1,21 @@
 // llama.cpp as the reference that pith must agree with: token ids, and raw logits at every position.
 import { GgmlType, getLlama, LlamaLogLevel } from "node-llama-cpp";
 
-/**
- * Open a model with an f32 KV cache.
- * @param {string} file @param {number} ctx @param {{ filePath: string, scale: number }[]} [adapters] GGUF files
- */
-export async function openReference(file, ctx, adapters = []) {
-  const llama = await getLlama({
+const openLlama = () =>
+  getLlama({
     gpu: false,
     build: "never",
     skipDownload: true,
     progressLogs: false,
     logLevel: LlamaLogLevel.error,
   });
+
+/**
+ * Open a model with an f32 KV cache.
+ * @param {string} file @param {number} ctx @param {{ filePath: string, scale: number }[]} [adapters] GGUF files
+ */
+export async function openReference(file, ctx, adapters = []) {
+  const llama = await openLlama();
   const model = await llama.loadModel({ modelPath: file });
   const context = await model.createContext({
     contextSize: ctx,
@@ -54,13 +57,7 @@ export async function openReference(file, ctx, adapters = []) {
 
 /** Open an encoder for vectors of texts. @param {string} file */
 export async function openEmbeddings(file) {
-  const llama = await getLlama({
-    gpu: false,
-    build: "never",
-    skipDownload: true,
-    progressLogs: false,
-    logLevel: LlamaLogLevel.error,
-  });
+  const llama = await openLlama();
   const model = await llama.loadModel({ modelPath: file });
   const context = await model.createEmbeddingContext({ threads: 2, ignoreMemorySafetyChecks: true });
   return {

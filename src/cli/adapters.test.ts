@@ -1,11 +1,11 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { pith } from "../../test/helpers/command-line.ts";
 import { TINY_BASES, writeTinyAdapter } from "../../test/helpers/tiny-adapters.ts";
 import { tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
 import { writeTinyModel } from "../../test/helpers/tiny-models.ts";
 import { parseAdapter } from "./adapters.ts";
-import { main } from "./program.ts";
 
 let folder: string;
 let plain: string;
@@ -21,19 +21,6 @@ afterEach(() => {
   vi.restoreAllMocks();
   process.exitCode = undefined;
 });
-
-async function pith(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const result = { code: 0, out: "", err: "" };
-  const into = (name: "out" | "err") => (text: string | Uint8Array) => {
-    result[name] += text;
-    return true;
-  };
-  vi.spyOn(process.stdout, "write").mockImplementation(into("out"));
-  vi.spyOn(process.stderr, "write").mockImplementation(into("err"));
-  result.code = await main(["node", "pith", ...args]);
-  vi.restoreAllMocks();
-  return result;
-}
 
 const run = async (model: string, ...args: string[]) => {
   const settings = ["--backend", "reference", "--max-tokens", "12", "--temperature", "0", "--raw", "--json"];

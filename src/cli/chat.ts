@@ -27,7 +27,7 @@ export async function chat(model: Model, options: TextOptions): Promise<void> {
     const line = await ask("> ", lines);
     if (line === undefined || line === "/exit" || line === "/bye") {
       if (messages.some(({ role }) => role === "assistant"))
-        await keepSession(model, model.encodeMessages(messages), options);
+        await keepSession(model, model.encodeMessages(messages, chatOptions(options)), options);
       return;
     }
     if (line.trim() === "") continue;

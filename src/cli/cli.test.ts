@@ -2,12 +2,12 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { pith } from "../../test/helpers/command-line.ts";
 import { type HubServer, hubServer } from "../../test/helpers/hub-server.ts";
 import { writeTinyBert } from "../../test/helpers/tiny-bert.ts";
 import { tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
 import { answerRoom } from "./chat.ts";
 import { bytes, figure, oneLine, visible } from "./output.ts";
-import { main } from "./program.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -18,20 +18,6 @@ afterEach(() => {
   vi.restoreAllMocks();
   process.exitCode = undefined;
 });
-
-/** Runs the command line in this process. */
-async function pith(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  const result = { code: 0, out: "", err: "" };
-  const into = (name: "out" | "err") => (text: string | Uint8Array) => {
-    result[name] += text;
-    return true;
-  };
-  vi.spyOn(process.stdout, "write").mockImplementation(into("out"));
-  vi.spyOn(process.stderr, "write").mockImplementation(into("err"));
-  result.code = await main(["node", "pith", ...args]);
-  vi.restoreAllMocks();
-  return result;
-}
 
 const run = (...args: string[]) =>
   pith("run", folder, "--backend", "reference", "--max-tokens", "8", ...args);

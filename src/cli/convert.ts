@@ -1,6 +1,7 @@
 // pith convert: a model in another form or type.
 
 import { convert as convertModel, openModel, type SaveType } from "../models/index.ts";
+import { interruptible } from "./interrupt.ts";
 import { note, printJson } from "./output.ts";
 import { progressBar } from "./progress.ts";
 
@@ -12,17 +13,16 @@ export interface ConvertOptions {
 
 export async function convert(nameOrPath: string, out: string, options: ConvertOptions): Promise<void> {
   const model = await openModel(nameOrPath);
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error("Interrupted: nothing was written"));
-  process.once("SIGINT", onInterrupt);
   const bar = progressBar("writing");
   try {
-    const result = await convertModel(model, out, {
-      ...(options.type && { type: options.type }),
-      ...(options.overwrite && { overwrite: true }),
-      signal: interrupt.signal,
-      onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
-    });
+    const result = await interruptible("Interrupted: nothing was written", (signal) =>
+      convertModel(model, out, {
+        ...(options.type && { type: options.type }),
+        ...(options.overwrite && { overwrite: true }),
+        signal,
+        onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
+      }),
+    );
     bar.stop();
     if (options.json) return printJson(result);
     note(`wrote ${result.path} (${result.format}, ${result.type})`);
@@ -30,12 +30,8 @@ export async function convert(nameOrPath: string, out: string, options: ConvertO
       note(`${name} [${shape.join(", ")}] is f16: no block of ${options.type} divides its width`);
     if (result.left_out.length > 0)
       note(`left out, as the model has no use for them: ${result.left_out.slice(0, 8).join(", ")}`);
-  } catch (error) {
-    if (interrupt.signal.aborted) process.exitCode = 130;
-    throw error;
   } finally {
     bar.stop();
-    process.off("SIGINT", onInterrupt);
     await model.close();
   }
 }

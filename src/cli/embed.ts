@@ -5,6 +5,7 @@ import { stat } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { type Encoder, embed as embedTexts, loadEncoder } from "../embed/index.ts";
 import { stageFile } from "../formats/index.ts";
+import { interruptible } from "./interrupt.ts";
 import { note, writeText } from "./output.ts";
 import { progressBar } from "./progress.ts";
 
@@ -28,20 +29,12 @@ export async function embed(nameOrPath: string, options: EmbedOptions): Promise<
     throw new TypeError("Cannot embed: wanted texts, with --text <text> or --file <file>, one of both");
   if (file !== undefined && !(await stat(file).catch(() => undefined))?.isFile())
     throw new Error(`Cannot read ${JSON.stringify(file)}: found no such file`);
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error("Interrupted"));
-  process.once("SIGINT", onInterrupt);
-  try {
-    await using model = await load(nameOrPath, options, interrupt.signal);
-    const lines = vectors(model, file === undefined ? text : textsOf(file), options, interrupt.signal);
+  await interruptible("Interrupted", async (signal) => {
+    await using model = await load(nameOrPath, options, signal);
+    const lines = vectors(model, file === undefined ? text : textsOf(file), options, signal);
     if (out === undefined) for await (const line of lines) await writeText(line);
-    else await (await stageFile(out, encoded(lines), interrupt.signal)).commit();
-  } catch (error) {
-    if (interrupt.signal.aborted) process.exitCode = 130;
-    throw error;
-  } finally {
-    process.off("SIGINT", onInterrupt);
-  }
+    else await (await stageFile(out, encoded(lines), signal)).commit();
+  });
 }
 
 async function load(nameOrPath: string, { threads, backend }: EmbedOptions, signal: AbortSignal) {

@@ -13,6 +13,7 @@ import {
 import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Model } from "../generate/model.ts";
 import { attachAdapters } from "./adapters.ts";
+import { interruptible } from "./interrupt.ts";
 import { load } from "./load.ts";
 import type { ModelOptions } from "./options.ts";
 import { figure, note, printJson, printTable } from "./output.ts";
@@ -66,19 +67,17 @@ async function report(
   unit: string,
   run: (signal: AbortSignal, bar: Bar) => Promise<{ result: object; rows: [string, string][] }>,
 ): Promise<void> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error("Interrupted: nothing was finished"));
-  process.once("SIGINT", onInterrupt);
   const bar = progressBar("evaluating", unit);
   try {
-    const { result, rows } = await run(interrupt.signal, bar);
-    bar.stop();
-    if (json) printJson(result);
-    else printTable(rows);
+    await interruptible("Interrupted: nothing was finished", async (signal) => {
+      const { result, rows } = await run(signal, bar);
+      bar.stop();
+      if (json) printJson(result);
+      else printTable(rows);
+      if (signal.aborted) process.exitCode = 130; // a part is no failure, but no whole either
+    });
   } finally {
-    if (interrupt.signal.aborted) process.exitCode = 130;
     bar.stop();
-    process.off("SIGINT", onInterrupt);
   }
 }
 

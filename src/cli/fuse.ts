@@ -8,6 +8,7 @@ import {
   type SaveType,
 } from "../models/index.ts";
 import { parseAdapter } from "./adapters.ts";
+import { interruptible } from "./interrupt.ts";
 import { figure, note, printJson } from "./output.ts";
 import { progressBar } from "./progress.ts";
 
@@ -22,21 +23,19 @@ export interface FuseOptions {
 export async function fuse(nameOrPath: string, out: string, options: FuseOptions): Promise<void> {
   const specs = (options.adapter ?? []).map(parseAdapter);
   if (specs.length === 0) throw new TypeError("Cannot merge: wanted an adapter, with --adapter path[=scale]");
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error("Interrupted: nothing was written"));
-  process.once("SIGINT", onInterrupt);
   const bar = progressBar("merging", "bytes");
   const model = await openModel(nameOrPath);
   const adapters: AdapterToFuse[] = [];
   try {
-    for (const { path, scale } of specs)
-      adapters.push({ adapter: await openAdapter(path, interrupt.signal), scale });
-    const result = await fuseModel(model, adapters, out, {
-      ...(options.type && { type: options.type }),
-      ...(options.requantize && { requantize: true }),
-      ...(options.overwrite && { overwrite: true }),
-      signal: interrupt.signal,
-      onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
+    const result = await interruptible("Interrupted: nothing was written", async (signal) => {
+      for (const { path, scale } of specs) adapters.push({ adapter: await openAdapter(path, signal), scale });
+      return fuseModel(model, adapters, out, {
+        ...(options.type && { type: options.type }),
+        ...(options.requantize && { requantize: true }),
+        ...(options.overwrite && { overwrite: true }),
+        signal,
+        onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
+      });
     });
     bar.stop();
     if (options.json) return printJson(result);
@@ -49,12 +48,8 @@ export async function fuse(nameOrPath: string, out: string, options: FuseOptions
     }
     for (const { name, shape } of result.fallbacks)
       note(`${name} [${shape.join(", ")}] is f16: no block of its type divides its width`);
-  } catch (error) {
-    if (interrupt.signal.aborted) process.exitCode = 130;
-    throw error;
   } finally {
     bar.stop();
-    process.off("SIGINT", onInterrupt);
     for (const { adapter } of adapters) await adapter.close();
     await model.close();
   }

@@ -3,27 +3,19 @@
 import { createInterface } from "node:readline/promises";
 import { listModels, type PullResult, pull as pullModel, removeModel } from "../hub/index.ts";
 import { NotHere, resolveModel } from "../models/index.ts";
+import { interruptible } from "./interrupt.ts";
 import { bytes, note, printJson, printTable } from "./output.ts";
 import { progressBar } from "./progress.ts";
 
 /** Downloads with a bar; Ctrl-C stops it, and it goes on from there the next time. */
 export async function download(name: string): Promise<PullResult> {
   const bar = progressBar(`pulling ${name}`, "bytes");
-  const interrupt = new AbortController();
-  const onInterrupt = () =>
-    interrupt.abort(new Error(`Interrupted: go on where it stopped with: pith pull ${name}`));
-  process.once("SIGINT", onInterrupt);
   try {
-    return await pullModel(name, {
-      signal: interrupt.signal,
-      onProgress: (p) => bar.update(p.bytes, p.totalBytes),
-    });
-  } catch (error) {
-    if (interrupt.signal.aborted) process.exitCode = 130;
-    throw error;
+    return await interruptible(`Interrupted: go on where it stopped with: pith pull ${name}`, (signal) =>
+      pullModel(name, { signal, onProgress: (p) => bar.update(p.bytes, p.totalBytes) }),
+    );
   } finally {
     bar.stop();
-    process.off("SIGINT", onInterrupt);
   }
 }
 

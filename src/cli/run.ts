@@ -22,14 +22,15 @@ export async function run(nameOrPath: string, words: readonly string[], given: R
     return;
   }
   await openSession(model, options);
-  const { answer, ids } = start(model, prompt, options);
+  const answer = start(model, prompt, options);
   const result = await untilInterrupted(answer, options.json ? undefined : writeText);
   if (options.json) printJson(report(model, result));
   else {
     if (!result.text.endsWith("\n")) process.stdout.write("\n");
     note(figures(result));
   }
-  await keepSession(model, [...ids, ...result.ids], options);
+  if (options.session !== undefined)
+    await keepSession(model, [...promptIds(model, prompt, options), ...result.ids], options);
   if (result.finishReason === "abort") process.exitCode = 130;
   else if (options.schema !== undefined && !("parsed" in result)) {
     const why =
@@ -47,18 +48,10 @@ async function startChat(model: Model, options: TextOptions): Promise<void> {
 }
 
 /** A chat of one turn where the model has a template, a continued text where it has none or `--raw` is given. */
-function start(
-  model: Model,
-  prompt: string,
-  options: TextOptions,
-): { answer: Generation; ids: readonly number[] } {
+function start(model: Model, prompt: string, options: TextOptions): Generation {
   const settings = generateOptions(options);
-  if (model.canChat && !options.raw) {
-    const messages = [...systemMessage(options), { role: "user", content: prompt }];
-    const template = chatOptions(options);
-    const ids = model.encodeMessages(messages, template); // refused here, if it is
-    return { answer: model.chat(messages, { ...settings, ...template }), ids };
-  }
+  if (isChat(model, options))
+    return model.chat(turn(prompt, options), { ...settings, ...chatOptions(options) });
   if (options.think !== undefined)
     throw new TypeError(
       `Cannot use --think or --no-think ${options.raw ? "with --raw" : `with ${JSON.stringify(model.name)}: it has no chat template`}, wanted a chat`,
@@ -67,10 +60,21 @@ function start(
     throw new TypeError(
       `Cannot use --system with ${JSON.stringify(model.name)}: it has no chat template, wanted one`,
     );
-  const raw = options.raw ?? false;
-  const ids = Array.from(model.encodePrompt(prompt, raw));
-  return { answer: model.generate(prompt, { ...settings, raw }), ids };
+  return model.generate(prompt, { ...settings, raw: options.raw ?? false });
 }
+
+/** The ids that `start` makes of a prompt. */
+function promptIds(model: Model, prompt: string, options: TextOptions): number[] {
+  return isChat(model, options)
+    ? model.encodeMessages(turn(prompt, options), chatOptions(options))
+    : Array.from(model.encodePrompt(prompt, options.raw));
+}
+
+const isChat = (model: Model, { raw }: TextOptions) => model.canChat && !raw;
+const turn = (prompt: string, options: TextOptions) => [
+  ...systemMessage(options),
+  { role: "user", content: prompt },
+];
 
 /** Takes in what an earlier run has kept, if it has. */
 export async function openSession(model: Model, { session, attached }: TextOptions): Promise<void> {

@@ -2,12 +2,15 @@
 // Nothing above this asks where the bytes lie.
 
 import { type FileHandle, open, stat } from "node:fs/promises";
+import type { TensorInfo } from "./types.ts";
 
 export interface Source {
   /** What errors call it: the path or URL. */
   readonly name: string;
   /** Path on disk, where there is one, for a backend that reads the weights itself. */
   readonly path?: string;
+  /** The tensors that its bytes are made of when they are asked for, where they lie in no file themselves. */
+  readonly madeOf?: readonly TensorInfo[];
   /** Bytes. */
   readonly size: number;
   /**

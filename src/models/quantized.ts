@@ -39,6 +39,7 @@ function rounded(tensor: TensorInfo, from: WeightType, to: LoadType): TensorInfo
   const step = Math.max(1, Math.floor(PIECE_VALUES / cols));
   const source: Source = {
     name: tensor.source.name,
+    madeOf: [tensor],
     size: rows * rowBytes,
     async read(offset, length) {
       const [first, end] = [Math.floor(offset / rowBytes), Math.ceil((offset + length) / rowBytes)];

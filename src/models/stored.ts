@@ -70,6 +70,7 @@ function made(tensor: TensorInfo, size: number, make: () => Promise<Uint8Array>)
   let kept: WeakRef<Uint8Array> | undefined;
   return {
     name: tensor.source.name,
+    madeOf: [tensor],
     size,
     async read(offset, length) {
       let bytes = kept?.deref();

@@ -1,5 +1,6 @@
 // One step of a runtime, straight through the executable: what a scheduler does, without one.
-import type { Runtime } from "../../src/models/index.ts";
+import type { Backend } from "../../src/engine/index.ts";
+import { createRuntime, openModel, type Runtime } from "../../src/models/index.ts";
 
 /** Tokens of one sequence in a step. */
 export interface Part {
@@ -45,4 +46,28 @@ export function argmax(row: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < row.length; i++) if (row[i]! > row[best]!) best = i;
   return best;
+}
+
+/** A model with an f32 cache on a backend of its own, for as long as `use` takes. */
+export async function withRuntime(
+  make: () => Backend | Promise<Backend>,
+  path: string,
+  ctx: number,
+  use: (runtime: Runtime) => Promise<void>,
+): Promise<void> {
+  const backend = await make();
+  const model = await openModel(path);
+  try {
+    const runtime = await createRuntime(model, backend, {
+      ctx,
+      kv: "f32",
+      cacheTokens: 1024,
+      maxima: { T: 256, S: 4, R: 256 },
+    });
+    await use(runtime);
+    runtime.close();
+  } finally {
+    await model.close();
+    backend.close();
+  }
 }

@@ -28,6 +28,7 @@ interface Parts {
 export class PackedRows implements Source {
   readonly name: string;
   readonly size: number;
+  readonly madeOf: readonly TensorInfo[];
   readonly #m: PackedMatrix;
   readonly #rowBytes: number;
   #parts: Promise<Parts> | undefined;
@@ -35,6 +36,7 @@ export class PackedRows implements Source {
   constructor(matrix: PackedMatrix) {
     this.#m = matrix;
     this.name = matrix.codes.source.name;
+    this.madeOf = [matrix.codes, matrix.scales];
     this.#rowBytes = weightBytes(matrix.type, matrix.K);
     this.size = matrix.N * this.#rowBytes;
   }
@@ -110,8 +112,7 @@ function makeRows(m: PackedMatrix, parts: Parts, n: number, count: number, out: 
     takeGroups(m, parts, n + r, scales, zeros);
     const row = codes.subarray(r * K, (r + 1) * K);
     const to = out.subarray(r * rowBytes, (r + 1) * rowBytes);
-    if (type === "q4_0") putQ4(m, row, scales, zeros, to);
-    else if (type === "q4_1") putQ4With(m, row, scales, zeros, to);
+    if (type === "q4_0" || type === "q4_1") putQ4(m, row, scales, zeros, to);
     else if (type === "q8_0") putQ8(m, row, scales, zeros, to);
     else putF16(m, row, scales, zeros, parts.index, to);
   }
@@ -175,40 +176,21 @@ function zeroAt({ scheme, N, bits, groups }: PackedMatrix, words: Int32Array, n:
   return (code & mask) + scheme.zero_offset;
 }
 
+/** q4_0: s · (q' - 8) with q' = q - z + 8. q4_1: s · q + m with m = -z · s. */
 function putQ4(
-  { K, group }: PackedMatrix,
+  { K, group, type }: PackedMatrix,
   codes: Uint8Array,
   scales: Float32Array,
   zeros: Int32Array,
   to: Uint8Array,
 ): void {
-  for (let k = 0, at = 0; k < K; k += 32, at += 18) {
+  const withMinimum = type === "q4_1";
+  for (let k = 0, at = 0; k < K; k += 32) {
     const g = (k / group) | 0;
-    const d = f32ToF16(scales[g]!);
-    const up = 8 - zeros[g]!;
-    to[at] = d & 255;
-    to[at + 1] = d >> 8;
-    for (let j = 0; j < 16; j++) to[at + 2 + j] = (codes[k + j]! + up) | ((codes[k + 16 + j]! + up) << 4);
-  }
-}
-
-/** q4_1: s · q + m, m = -z · s */
-function putQ4With(
-  { K, group }: PackedMatrix,
-  codes: Uint8Array,
-  scales: Float32Array,
-  zeros: Int32Array,
-  to: Uint8Array,
-): void {
-  for (let k = 0, at = 0; k < K; k += 32, at += 20) {
-    const g = (k / group) | 0;
-    const d = f32ToF16(scales[g]!);
-    const m = f32ToF16(-zeros[g]! * scales[g]!);
-    to[at] = d & 255;
-    to[at + 1] = d >> 8;
-    to[at + 2] = m & 255;
-    to[at + 3] = m >> 8;
-    for (let j = 0; j < 16; j++) to[at + 4 + j] = codes[k + j]! | (codes[k + 16 + j]! << 4);
+    at = put16(to, at, scales[g]!);
+    if (withMinimum) at = put16(to, at, -zeros[g]! * scales[g]!);
+    const up = withMinimum ? 0 : 8 - zeros[g]!;
+    for (let j = 0; j < 16; j++) to[at++] = (codes[k + j]! + up) | ((codes[k + 16 + j]! + up) << 4);
   }
 }
 
@@ -219,12 +201,10 @@ function putQ8(
   zeros: Int32Array,
   to: Uint8Array,
 ): void {
-  for (let k = 0, at = 0; k < K; k += 32, at += 34) {
+  for (let k = 0, at = 0; k < K; k += 32) {
     const g = (k / group) | 0;
-    const d = f32ToF16(scales[g]!);
-    to[at] = d & 255;
-    to[at + 1] = d >> 8;
-    for (let j = 0; j < 32; j++) to[at + 2 + j] = codes[k + j]! - zeros[g]!;
+    at = put16(to, at, scales[g]!);
+    for (let j = 0; j < 32; j++) to[at++] = codes[k + j]! - zeros[g]!;
   }
 }
 
@@ -238,8 +218,14 @@ function putF16(
 ): void {
   for (let k = 0; k < K; k++) {
     const g = index ? index[k]! : (k / group) | 0;
-    const x = f32ToF16(scales[g]! * (codes[k]! - zeros[g]!));
-    to[2 * k] = x & 255;
-    to[2 * k + 1] = x >> 8;
+    put16(to, 2 * k, scales[g]! * (codes[k]! - zeros[g]!));
   }
+}
+
+/** x as f16 at byte `at`; the byte after it. */
+function put16(to: Uint8Array, at: number, x: number): number {
+  const bits = f32ToF16(x);
+  to[at] = bits & 255;
+  to[at + 1] = bits >> 8;
+  return at + 2;
 }

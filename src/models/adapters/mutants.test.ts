@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { mutate, random } from "../../../test/helpers/mutants.ts";
 import { GOLDEN, TINY_BASES, writeTinyAdapter } from "../../../test/helpers/tiny-adapters.ts";
 import { writeTinyModel } from "../../../test/helpers/tiny-models.ts";
 import type { OpenedModel } from "../open.ts";
@@ -34,29 +35,6 @@ afterAll(async () => {
   await model.close();
   await rm(dir, { recursive: true, force: true });
 });
-
-function random(seed: number): (below: number) => number {
-  let state = seed * 2654435761 + 1;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
-const EVIL = [0, 1, 0x7f, 0x80, 0xff, 0x22, 0x7b, 0x2d, 0x39];
-
-function mutateBytes(seed: Uint8Array, next: (below: number) => number): Uint8Array {
-  const bytes = new Uint8Array(seed);
-  for (let edits = 1 + next(4); edits > 0; edits--) {
-    const at = next(bytes.length);
-    const kind = next(6);
-    if (kind === 0) return bytes.slice(0, at);
-    if (kind === 1) bytes.fill(EVIL[next(EVIL.length)]!, at, at + 1 + next(8));
-    else if (kind === 2) bytes.copyWithin(at, next(bytes.length), next(bytes.length));
-    else bytes[at] = kind === 3 ? EVIL[next(EVIL.length)]! : bytes[at]! ^ (1 << next(8));
-  }
-  return bytes;
-}
 
 const VALUES: readonly unknown[] = [
   0,
@@ -172,7 +150,7 @@ describe("mutants", () => {
   test("of the weights of a folder", async () => {
     const path = await folder("weights");
     const seed = await readFile(join(path, "adapter_model.safetensors"));
-    await run(join(path, "adapter_model.safetensors"), path, (next) => mutateBytes(seed, next));
+    await run(join(path, "adapter_model.safetensors"), path, (next) => mutate(seed, next));
   }, 600_000);
 
   test("of its config", async () => {
@@ -180,13 +158,13 @@ describe("mutants", () => {
     const { config } = GOLDEN.llama.adapters.patterns!;
     const seed = new TextEncoder().encode(JSON.stringify(config));
     await run(join(path, "adapter_config.json"), path, (next) =>
-      next(3) === 0 ? mutateBytes(seed, next) : mutateConfig(config, next),
+      next(3) === 0 ? mutate(seed, next) : mutateConfig(config, next),
     );
   }, 600_000);
 
   test("of a GGUF file", async () => {
     const seed = await readFile(join(dir, "seed.gguf"));
     const path = join(dir, "mutant.gguf");
-    await run(path, path, (next) => mutateBytes(seed, next));
+    await run(path, path, (next) => mutate(seed, next));
   }, 600_000);
 });
