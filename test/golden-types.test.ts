@@ -17,7 +17,8 @@ import {
   type Runtime,
   recordGeneration,
 } from "../src/models/index.ts";
-import { type TrainBatch, TrainStep } from "../src/train/step.ts";
+import { TrainStep } from "../src/train/step.ts";
+import type { TrainBatch } from "../src/train/types.ts";
 import { backends } from "./helpers/backends.ts";
 import { step, withRuntime } from "./helpers/step.ts";
 import { tinyIds } from "./helpers/tiny-models.ts";

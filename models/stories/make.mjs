@@ -128,7 +128,7 @@ await writeSafetensors(
     name,
     type: "bf16",
     shape,
-    data: async () => bf16(trainer.parameter(name)),
+    data: async () => bf16(trainer.read(name)),
   })),
   { metadata: { format: "pt" } },
 );

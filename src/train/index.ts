@@ -1,2 +1,3 @@
 /** pith/train: what changes a model's weights. */
-export { type AdamW, recordGradients, type StepResult, type TrainBatch, TrainStep } from "./step.ts";
+export { recordGradients, TrainStep } from "./step.ts";
+export type { AdamW, Learner, Pair, Sample, StepResult, TrainBatch } from "./types.ts";

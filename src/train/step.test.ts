@@ -6,7 +6,8 @@ import { NativeBackend } from "../engine/backends/native.ts";
 import { normal } from "../engine/conformance/cases.ts";
 import { readTensorValues } from "../formats/index.ts";
 import { type Config, definitionOf, openModel, parseConfig } from "../models/index.ts";
-import { type StepResult, type TrainBatch, TrainStep } from "./step.ts";
+import { TrainStep } from "./step.ts";
+import type { StepResult, TrainBatch } from "./types.ts";
 
 const DATA = new URL("../../../shared/data/", import.meta.url).pathname;
 const STEPS = 10;
@@ -30,7 +31,7 @@ async function train(
   });
   const results: StepResult[] = [];
   for (const batch of batches) results.push(await step.step(batch, OPTIONS));
-  const weights = new Map([...initial.keys()].map((name) => [name, step.parameter(name)]));
+  const weights = new Map([...initial.keys()].map((name) => [name, step.read(name)]));
   step.close();
   return { results, weights };
 }
@@ -136,5 +137,5 @@ test("a batch without targets and a loss that is not finite are refused, and not
   await expect(step.step([{ ...batch, targets: Int32Array.of(2, 3, -1) }], OPTIONS)).rejects.toThrow(
     "wanted finite numbers",
   );
-  expect(step.parameter("model.embed_tokens.weight")).toEqual(tinyStart.get("model.embed_tokens.weight"));
+  expect(step.read("model.embed_tokens.weight")).toEqual(tinyStart.get("model.embed_tokens.weight"));
 });

@@ -10,32 +10,7 @@ import { type Program, record } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import type { Config, Definition } from "../models/index.ts";
 import { declareBatch, forward, plainModule, ropeTables } from "../models/index.ts";
-
-/** Sequences end to end: `tokens` [T]; `starts` of the sequences; `targets` [T], -1 where a token has none. */
-export interface TrainBatch {
-  readonly tokens: Int32Array;
-  readonly targets: Int32Array;
-  readonly starts: readonly number[];
-}
-
-/** AdamW's settings of one step. Decay is not applied to vectors (norms, biases). */
-export interface AdamW {
-  readonly lr: number;
-  readonly beta1?: number;
-  readonly beta2?: number;
-  readonly eps?: number;
-  readonly weight_decay?: number;
-  /** Gradients longer than this are scaled down to it. Default: no clipping. */
-  readonly max_grad_norm?: number;
-}
-
-export interface StepResult {
-  /** Mean negative log-likelihood a target, in nats. */
-  readonly loss: number;
-  /** Length of the gradient of the mean loss, before clipping. */
-  readonly grad_norm: number;
-  readonly tokens: number;
-}
+import type { AdamW, Learner, StepResult, TrainBatch } from "./types.ts";
 
 /** Name of the state that holds a parameter's gradient sum, first or second moment. */
 const slot = (kind: "grad" | "m" | "v", name: string) => `${kind}:${name}`;
@@ -105,8 +80,12 @@ function parameters(definition: Definition, config: Config): Parameter[] {
 }
 
 /** A model's parameters, gradients and moments on a backend, and the programs that train them. */
-export class TrainStep {
+export class TrainStep implements Learner {
   readonly maxima: Dims;
+  readonly size: Learner["size"];
+  readonly trained: ReadonlyMap<string, readonly number[]>;
+  /** Updates so far. */
+  steps = 0;
   private readonly backend: Backend;
   private readonly shapes: readonly Parameter[];
   private readonly storages = new Map<string, Storage>();
@@ -117,7 +96,6 @@ export class TrainStep {
   private readonly config: Config;
   private readonly ctx: number;
   private forward: Executable | undefined;
-  private steps = 0;
 
   /**
    * @param initial every parameter by its Hugging Face name, row-major
@@ -134,7 +112,9 @@ export class TrainStep {
     this.definition = definition;
     this.config = config;
     this.ctx = size.ctx;
+    this.size = size;
     this.shapes = parameters(definition, config);
+    this.trained = new Map(this.shapes);
     this.maxima = { T: size.tokens, S: size.sequences, R: size.tokens };
     for (const [name, shape] of this.shapes) {
       const values = initial.get(name);
@@ -206,13 +186,28 @@ export class TrainStep {
     return { loss: sum[0]! / tokens, tokens };
   }
 
-  /** A parameter's values now, row-major. */
-  parameter(name: string): Float32Array {
-    const storage = this.storages.get(name);
-    if (!storage) throw new RangeError(`Cannot read parameter "${name}": the model has none of that name`);
+  /** A parameter's values now, or its first or second moment, row-major. */
+  read(name: string, kind?: "m" | "v"): Float32Array {
+    const storage = this.storage(name, kind);
     const values = new Float32Array(storage.bytes / 4);
     this.backend.read(storage, values);
     return values;
+  }
+
+  /** Sets a parameter, or one of its moments. @throws {RangeError} on another number of values */
+  write(name: string, values: Float32Array, kind?: "m" | "v"): void {
+    const storage = this.storage(name, kind);
+    if (values.length * 4 !== storage.bytes)
+      throw new RangeError(
+        `Cannot set parameter "${name}": got ${values.length} values, wanted ${storage.bytes / 4}`,
+      );
+    this.backend.write(storage, values);
+  }
+
+  private storage(name: string, kind: "m" | "v" | undefined): Storage {
+    const storage = this.trained.has(name) && this.storages.get(kind ? slot(kind, name) : name);
+    if (!storage) throw new RangeError(`Cannot find parameter "${name}": the model has none of that name`);
+    return storage;
   }
 
   private clearGradients(): void {

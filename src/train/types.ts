@@ -1,0 +1,64 @@
+// What the parts of training hand to each other: samples (made by data/), batches (packed by batches.ts), and the learner
+// that the loop drives (step.ts and methods/).
+
+/** One training sample. */
+export interface Sample {
+  readonly ids: Int32Array;
+  /** 1 where the token is part of the loss: it is the target of the token before it. Position 0 never is. */
+  readonly learned: Uint8Array;
+  /** Where it came from, counted from 1. */
+  readonly source: { readonly file: string; readonly line: number };
+}
+
+/** Two answers to one prompt, for preference tuning: both samples begin with the prompt. */
+export interface Pair {
+  readonly chosen: Sample;
+  readonly rejected: Sample;
+}
+
+/** Sequences end to end: `tokens` [T]; `starts` of the sequences; `targets` [T], -1 where a token has none. */
+export interface TrainBatch {
+  readonly tokens: Int32Array;
+  readonly targets: Int32Array;
+  readonly starts: readonly number[];
+}
+
+/** AdamW's settings of one step. Decay is not applied to vectors (norms, biases). */
+export interface AdamW {
+  readonly lr: number;
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly eps?: number;
+  readonly weight_decay?: number;
+  /** Gradients longer than this are scaled down to it. Default: no clipping. */
+  readonly max_grad_norm?: number;
+}
+
+export interface StepResult {
+  /** Mean negative log-likelihood a target, in nats. */
+  readonly loss: number;
+  /** Length of the gradient of the mean loss, before clipping. */
+  readonly grad_norm: number;
+  readonly tokens: number;
+}
+
+/** What the training loop drives: trained parameters with their optimizer state, and the programs over them. */
+export interface Learner {
+  /** Largest micro-batch in tokens and sequences; longest sequence. */
+  readonly size: { readonly ctx: number; readonly tokens: number; readonly sequences: number };
+  /**
+   * Gradient of all micro-batches together, then one update.
+   * @throws {RangeError} on a loss or gradient that is not finite; then nothing has changed
+   */
+  step(batches: readonly TrainBatch[], options: AdamW): Promise<StepResult>;
+  /** Mean loss a target, without learning. */
+  evaluate(batch: TrainBatch): Promise<{ readonly loss: number; readonly tokens: number }>;
+  /** Every trained parameter by its name, with its shape. */
+  readonly trained: ReadonlyMap<string, readonly number[]>;
+  /** A trained parameter's values, or its first or second moment, row-major. */
+  read(name: string, kind?: "m" | "v"): Float32Array;
+  write(name: string, values: Float32Array, kind?: "m" | "v"): void;
+  /** Updates so far: the exponent of AdamW's bias correction. */
+  steps: number;
+  close(): void;
+}
