@@ -17,6 +17,7 @@ import {
   type Runtime,
   recordGeneration,
 } from "../src/models/index.ts";
+import { loadFull } from "../src/train/methods/full.ts";
 import { TrainStep } from "../src/train/step.ts";
 import type { TrainBatch } from "../src/train/types.ts";
 import { backends } from "./helpers/backends.ts";
@@ -94,7 +95,9 @@ describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
   async function learn(backend: Backend) {
     const { ids } = golden(name);
     const size = { ctx: Math.min(ctx, 128), tokens: ids.length, sequences: 1 };
-    const training = new TrainStep(backend, definition, config, values(), size);
+    const initial = values();
+    const trainable = await loadFull(definition, config, backend, (name) => initial.get(name)!);
+    const training = new TrainStep(backend, trainable, size);
     const before = await training.evaluate(batch(ids));
     const short = batch(ids.slice(0, 48));
     const result = await training.step([short], { lr: 0.01 });

@@ -7,7 +7,7 @@ import { createBackend } from "../../dist/engine/backends/index.js";
 import { writeSafetensors } from "../../dist/formats/index.js";
 import { definitionOf, parseConfig } from "../../dist/models/index.js";
 import { loadTokenizerJson, trainTokenizer } from "../../dist/tokenizer/index.js";
-import { TrainStep } from "../../dist/train/index.js";
+import { loadFull, TrainStep } from "../../dist/train/index.js";
 import { generator, stories } from "./corpus.mjs";
 
 const steps = Number(process.argv[2] ?? 2200);
@@ -86,7 +86,8 @@ function batch(list) {
 }
 
 const backend = await createBackend();
-const trainer = new TrainStep(backend, definition, parsed, initial, {
+const trainable = await loadFull(definition, parsed, backend, (name) => initial.get(name));
+const trainer = new TrainStep(backend, trainable, {
   ctx: CTX,
   tokens: CTX * ROWS,
   sequences: ROWS,

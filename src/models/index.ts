@@ -9,7 +9,7 @@ export { plainModule } from "./definition.ts";
 export { modelIdentity } from "./identity.ts";
 export { bitsPerWeight, type Inspection, inspect } from "./inspect.ts";
 export { type LayerType, layerRope, layerWindow, ropeTables } from "./layers.ts";
-export { type LoadOptions, type LoadProgress, loadWeights } from "./load.ts";
+export { type LoadOptions, type LoadProgress, loadWeights, parameterValues } from "./load.ts";
 export { kvBytes, memoryNeeded, mib } from "./memory.ts";
 export { checkTensors, type OpenedModel, openModel, weightShapes, weightSource } from "./open.ts";
 export { declareBatch, forward, KV, pagesFor, recordEncoder, recordGeneration } from "./programs.ts";

@@ -67,9 +67,14 @@ async function loadWeight(
 ): Promise<Storage> {
   const source = weightSource(model, name);
   if (source.shape.length > 1) return backend.weight(source, signal);
+  return backend.dense("f32", source.shape, await parameterValues(model, name));
+}
+
+/** A parameter's values, row-major, with rows in Hugging Face's order whatever the file has. */
+export async function parameterValues(model: OpenedModel, name: string): Promise<Float32Array> {
+  const { shape, interleavedHeads: heads } = weightSource(model, name);
   const values = await readTensorValues(model.tensors.get(name)!);
-  const heads = source.interleavedHeads;
+  if (!heads) return values;
   const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const data = heads ? new Float32Array(moveRows(bytes, values.length, heads, "hf").buffer) : values;
-  return backend.dense("f32", source.shape, data);
+  return new Float32Array(moveRows(bytes, shape[0]!, heads, "hf").buffer);
 }

@@ -1,3 +1,6 @@
 /** pith/train: what changes a model's weights. */
-export { recordGradients, TrainStep } from "./step.ts";
-export type { AdamW, Learner, Pair, Sample, StepResult, TrainBatch } from "./types.ts";
+export { fullTrainable, loadFull } from "./methods/full.ts";
+export { recordGradients } from "./programs.ts";
+export { TrainStep } from "./step.ts";
+export type { Trainable, TrainedParameter } from "./trainable.ts";
+export type * from "./types.ts";

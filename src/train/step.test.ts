@@ -6,6 +6,7 @@ import { NativeBackend } from "../engine/backends/native.ts";
 import { normal } from "../engine/conformance/cases.ts";
 import { readTensorValues } from "../formats/index.ts";
 import { type Config, definitionOf, openModel, parseConfig } from "../models/index.ts";
+import { loadFull } from "./methods/full.ts";
 import { TrainStep } from "./step.ts";
 import type { StepResult, TrainBatch } from "./types.ts";
 
@@ -24,11 +25,9 @@ async function train(
   initial: Map<string, Float32Array>,
   batches: TrainBatch[][],
 ): Promise<Run> {
-  const step = new TrainStep(backend, definitionOf(config.model_type, "test"), config, initial, {
-    ctx: 64,
-    tokens: 128,
-    sequences: 4,
-  });
+  const definition = definitionOf(config.model_type, "test");
+  const trainable = await loadFull(definition, config, backend, (name) => initial.get(name)!);
+  const step = new TrainStep(backend, trainable, { ctx: 64, tokens: 128, sequences: 4 });
   const results: StepResult[] = [];
   for (const batch of batches) results.push(await step.step(batch, OPTIONS));
   const weights = new Map([...initial.keys()].map((name) => [name, step.read(name)]));
@@ -127,11 +126,9 @@ for (const name of ["native", "wasm"] as const) {
 test("a batch without targets and a loss that is not finite are refused, and nothing changes", async () => {
   const broken = new Map(tinyStart);
   broken.set("model.norm.weight", new Float32Array(32).fill(Number.NaN));
-  const step = new TrainStep(reference, definitionOf("qwen2", "test"), tiny, broken, {
-    ctx: 64,
-    tokens: 64,
-    sequences: 2,
-  });
+  const definition = definitionOf("qwen2", "test");
+  const trainable = await loadFull(definition, tiny, reference, (name) => broken.get(name)!);
+  const step = new TrainStep(reference, trainable, { ctx: 64, tokens: 64, sequences: 2 });
   const batch = { tokens: Int32Array.of(1, 2, 3), targets: Int32Array.of(-1, -1, -1), starts: [0] };
   await expect(step.step([batch], OPTIONS)).rejects.toThrow("without targets");
   await expect(step.step([{ ...batch, targets: Int32Array.of(2, 3, -1) }], OPTIONS)).rejects.toThrow(

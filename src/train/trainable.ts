@@ -1,0 +1,33 @@
+// What a method trains: some parameters, the frozen weights beside them, and how a model is recorded with both.
+
+import type { Storage } from "../engine/backend.ts";
+import type { Recorder } from "../engine/tensor.ts";
+import type { Config, Definition, Module } from "../models/index.ts";
+
+/** A trained parameter: dense, f32. */
+export interface TrainedParameter {
+  readonly shape: readonly number[];
+  /** Its learning rate beside that of the step. Default 1. */
+  readonly lr_ratio?: number;
+}
+
+export interface Trainable {
+  readonly definition: Definition;
+  readonly config: Config;
+  /** By name, in the order in which their gradients are summed up and saved. */
+  readonly trained: ReadonlyMap<string, TrainedParameter>;
+  /** Values of every param and state that `module` and `derive` name, trained or frozen. The learner frees them. */
+  readonly storages: ReadonlyMap<string, Storage>;
+  /** The model's parameters as a program sees them: trained ones are params under their names. */
+  module(g: Recorder): Module;
+  /**
+   * Writes states that follow from the trained parameters and that `module` takes as params, so that no gradient goes
+   * through them. Recorded into a program of its own, which runs after every change of the parameters.
+   */
+  readonly derive?: (g: Recorder) => void;
+}
+
+/** Frees what a trainable holds, when no learner has come of it. */
+export function freeTrainable({ storages }: Pick<Trainable, "storages">): void {
+  for (const storage of storages.values()) storage.free();
+}
