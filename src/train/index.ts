@@ -1,6 +1,23 @@
 /** pith/train: what changes a model's weights. */
+export {
+  type Batches,
+  consecutiveWindows,
+  type Item,
+  type PackedOptions,
+  packedBatches,
+  packItems,
+  type StepData,
+  type WindowOptions,
+  windowBatches,
+} from "./batches.ts";
+export type { Settings } from "./checkpoint.ts";
+export { Job } from "./job.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
+export { readMetrics, type StepRecord } from "./metrics.ts";
 export { recordGradients } from "./programs.ts";
+export { Random } from "./random.ts";
+export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";
 export { TrainStep } from "./step.ts";
 export type { Trainable, TrainedParameter } from "./trainable.ts";
+export { type StepEvent, type TrainOptions, type TrainResult, train } from "./trainer.ts";
 export type * from "./types.ts";

@@ -102,10 +102,11 @@ export class TrainStep implements Learner {
     await this.norm.run(NO_DIMS, {});
     this.norm.read("squares", squares);
     const grad_norm = Math.sqrt(squares[0]!) * factor;
-    if (!Number.isFinite(loss) || !Number.isFinite(grad_norm)) {
+    const { max_loss = Number.MAX_VALUE } = options;
+    if (!(loss <= max_loss) || !Number.isFinite(grad_norm)) {
       this.clearGradients();
       throw new RangeError(
-        `Cannot update at step ${this.steps + 1}: loss is ${loss} and gradient norm ${grad_norm}, wanted finite numbers`,
+        `Cannot update at step ${this.steps + 1}: loss is ${loss} and gradient norm ${grad_norm}, wanted ${options.max_loss === undefined ? "finite numbers" : `a loss up to ${max_loss} and a finite norm`}`,
       );
     }
     this.steps++;

@@ -32,6 +32,8 @@ export interface AdamW {
   readonly weight_decay?: number;
   /** Gradients longer than this are scaled down to it. Default: no clipping. */
   readonly max_grad_norm?: number;
+  /** A larger mean loss is refused like one that is not finite. Default: none is too large. */
+  readonly max_loss?: number;
 }
 
 export interface StepResult {
@@ -48,7 +50,7 @@ export interface Learner {
   readonly size: { readonly ctx: number; readonly tokens: number; readonly sequences: number };
   /**
    * Gradient of all micro-batches together, then one update.
-   * @throws {RangeError} on a loss or gradient that is not finite; then nothing has changed
+   * @throws {RangeError} on a loss or gradient that is not finite, or a loss above `max_loss`; then nothing has changed
    */
   step(batches: readonly TrainBatch[], options: AdamW): Promise<StepResult>;
   /** Mean loss a target, without learning. */

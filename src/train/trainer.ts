@@ -1,0 +1,331 @@
+// The loop: steps, evaluation, the best weights, checkpoints, metrics. Knows no model, no method and no text: it drives a
+// `Learner` over `Batches`.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
+import { fail } from "../formats/source.ts";
+import type { Batches } from "./batches.ts";
+import {
+  lastCheckpoint,
+  type RunState,
+  restoreBest,
+  resume,
+  type Settings,
+  saveBest,
+  saveCheckpoint,
+} from "./checkpoint.ts";
+import { Job } from "./job.ts";
+import { MetricsFile, type StepRecord } from "./metrics.ts";
+import { checkSchedule, learningRate, type Schedule } from "./schedule.ts";
+import type { AdamW, Learner, Sample, TrainBatch } from "./types.ts";
+
+export interface TrainOptions extends Schedule, Omit<AdamW, "lr"> {
+  /** Evaluated before the first step, every `eval_steps` steps, and after the last. */
+  readonly evaluation?: readonly TrainBatch[];
+  /** Default: ten times in the run. */
+  readonly eval_steps?: number;
+  /** Ends the run after so many evaluations in a row without a lower loss. Default: never. */
+  readonly patience?: number;
+  /** Where checkpoints and metrics.jsonl are kept; absent: nowhere. */
+  readonly folder?: string;
+  /** Steps between two checkpoints. Default: as many as take five minutes. */
+  readonly save_steps?: number;
+  /** Go on from the folder's last checkpoint, if there is one. */
+  readonly resume?: boolean;
+  /** What else the run depends on: digests of data, the base, the method. A resumed run must have the same. */
+  readonly settings?: Settings;
+  readonly signal?: AbortSignal;
+}
+
+export interface StepEvent {
+  /** From 1. */
+  readonly step: number;
+  readonly steps: number;
+  /** Passes over the data so far. */
+  readonly epoch: number;
+  /** Mean over the step's targets, in nats. */
+  readonly loss: number;
+  readonly lr: number;
+  /** Before clipping. */
+  readonly grad_norm: number;
+  /** Positions computed. */
+  readonly tokens: number;
+  /** Over the last steps. */
+  readonly tokens_per_second: number;
+  /** Seconds until the last step, at this pace. */
+  readonly eta: number;
+  /** Bytes that the process holds. */
+  readonly memory: number;
+  /** Mean over the targets of the evaluation data, where this step was evaluated. */
+  readonly eval_loss?: number;
+}
+
+export interface TrainResult {
+  /** Updates made, those before a resume included. */
+  readonly step: number;
+  /** Why it ended. */
+  readonly stopped: "steps" | "patience";
+  /** Mean over the targets of the last tenth of the steps. */
+  readonly loss: number;
+  /** Before the first step. */
+  readonly first_eval?: number;
+  /** Of the weights that the learner holds now: the best ones, where there was an evaluation, else the last. */
+  readonly eval_loss?: number;
+  /** Step of those weights. */
+  readonly kept: number;
+  readonly tokens: number;
+  /** Spent in steps and evaluations. */
+  readonly seconds: number;
+  readonly records: readonly StepRecord[];
+}
+
+const CHECKPOINT_MS = 300_000;
+const EVALUATIONS = 10;
+/** Steps that the rate is measured over. */
+const RECENT = 20;
+
+/** Where a folder's checkpoints are. */
+export const checkpointFolder = (folder: string) => join(folder, "checkpoints");
+
+/**
+ * Trains until the steps are done or patience ends. The learner then holds the best weights if there was evaluation
+ * data, else the last.
+ * @throws {Error} when the signal aborts, after a checkpoint; when a resumed run would not be the same.
+ * @throws {RangeError} when loss or gradient are not finite or the loss exceeds `max_loss`, before the update.
+ */
+export function train(learner: Learner, data: Batches, options: TrainOptions): Job<StepEvent, TrainResult> {
+  checkSchedule(options);
+  return new Job((report, signal) => new Run(learner, data, options).all(report, signal), options.signal);
+}
+
+class Run {
+  private readonly learner: Learner;
+  private readonly data: Batches;
+  private readonly options: TrainOptions;
+  private readonly checkpoints: string | undefined;
+  private readonly evalSteps: number;
+  private state: RunState;
+  private metrics: MetricsFile | undefined;
+  private records: StepRecord[] = [];
+  private bestWeights: Map<string, Float32Array> | undefined;
+  private savedStep = 0;
+  private savedAt = performance.now();
+  private readonly recent: { tokens: number; seconds: number }[] = [];
+
+  constructor(learner: Learner, data: Batches, options: TrainOptions) {
+    this.learner = learner;
+    this.data = data;
+    this.options = options;
+    this.checkpoints = options.folder === undefined ? undefined : checkpointFolder(options.folder);
+    this.evalSteps = options.eval_steps ?? Math.ceil(data.steps / EVALUATIONS);
+    this.state = {
+      step: 0,
+      finished: data.steps === 0,
+      waited: 0,
+      metrics_bytes: 0,
+      tokens: 0,
+      seconds: 0,
+      settings: this.settings(),
+    };
+  }
+
+  /** Everything that the end of the run depends on. */
+  private settings(): Settings {
+    const {
+      settings,
+      evaluation,
+      folder: _,
+      save_steps: __,
+      resume: ___,
+      signal: ____,
+      ...own
+    } = this.options;
+    return {
+      ...settings,
+      ...own,
+      steps: this.data.steps,
+      ...(evaluation && { eval_steps: this.evalSteps }),
+    };
+  }
+
+  async all(report: (step: StepEvent) => void, signal: AbortSignal): Promise<TrainResult> {
+    await this.open();
+    try {
+      if (this.state.step === 0 && this.options.evaluation) await this.evaluateFirst(signal);
+      while (!this.state.finished) {
+        if (signal.aborted) await this.interrupted(signal);
+        report(await this.one());
+        await turn(); // signals and timers are heard even where a step never waits
+      }
+      await this.save();
+      const { best } = this.state;
+      if (best) await this.restore(best.step);
+      return this.result();
+    } finally {
+      await this.metrics?.close();
+    }
+  }
+
+  private async open(): Promise<void> {
+    const { folder, resume: wanted } = this.options;
+    if (folder === undefined || this.checkpoints === undefined) return;
+    const last = await lastCheckpoint(this.checkpoints);
+    if (last !== undefined && !wanted)
+      throw new Error(
+        `Cannot train into ${JSON.stringify(folder)}: it holds a run at step ${last}, wanted an empty folder, or resume to go on`,
+      );
+    await mkdir(folder, { recursive: true }).catch((cause) => fail("write", folder, cause));
+    if (last !== undefined)
+      this.state = await resume(this.checkpoints, last, this.learner, this.state.settings);
+    this.savedStep = this.state.step;
+    this.metrics = await MetricsFile.open(join(folder, "metrics.jsonl"), this.state.metrics_bytes);
+    this.records = await this.metrics.records();
+  }
+
+  private async record(record: StepRecord): Promise<void> {
+    this.records.push(record);
+    await this.metrics?.append(record);
+  }
+
+  private async evaluateFirst(signal: AbortSignal): Promise<void> {
+    const started = performance.now();
+    const eval_loss = await this.evaluate(signal);
+    const seconds = (performance.now() - started) / 1000;
+    this.state = { ...this.state, first_eval: eval_loss, seconds: this.state.seconds + seconds };
+    await this.record({ step: 0, eval_loss });
+  }
+
+  /** Mean over all targets. */
+  private async evaluate(signal?: AbortSignal): Promise<number> {
+    let [sum, targets] = [0, 0];
+    for (const batch of this.options.evaluation ?? []) {
+      signal?.throwIfAborted();
+      const { loss, tokens } = await this.learner.evaluate(batch);
+      sum += loss * tokens;
+      targets += tokens;
+      await turn();
+    }
+    if (!Number.isFinite(sum))
+      throw new RangeError(
+        `Cannot evaluate after step ${this.state.step}: the loss is ${sum / targets}, wanted a finite number${this.whereItIs()}`,
+      );
+    return sum / targets;
+  }
+
+  private async one(): Promise<StepEvent> {
+    const { evaluation, save_steps } = this.options;
+    const { steps } = this.data;
+    const started = performance.now();
+    const { batches, epoch, sources } = this.data.step(this.state.step);
+    const lr = learningRate(this.options, this.state.step, steps);
+    const { loss, grad_norm, tokens: targets } = await this.update(batches, lr, sources);
+    const seconds = (performance.now() - started) / 1000;
+    const tokens = batches.reduce((sum, batch) => sum + batch.tokens.length, 0);
+    const step = this.state.step + 1;
+    this.state = { ...this.state, step, tokens: this.state.tokens + tokens, finished: step >= steps };
+    const evaluated = evaluation && (step % this.evalSteps === 0 || step === steps);
+    const eval_loss = evaluated ? await this.evaluate() : undefined;
+    if (eval_loss !== undefined) await this.judge(eval_loss);
+    const total = this.state.seconds + (performance.now() - started) / 1000;
+    this.state = { ...this.state, seconds: total };
+    const seen = { step, epoch, loss, lr, grad_norm, tokens };
+    const evaluation_ = eval_loss === undefined ? {} : { eval_loss };
+    await this.record({ ...seen, targets, seconds, ...evaluation_ });
+    const due =
+      save_steps === undefined ? performance.now() - this.savedAt > CHECKPOINT_MS : step % save_steps === 0;
+    if (due && !this.state.finished) await this.save();
+    if (this.recent.push({ tokens, seconds }) > RECENT) this.recent.shift();
+    const recent = this.recent.reduce((sum, one) => sum + one.seconds, 0);
+    return {
+      ...seen,
+      steps,
+      tokens_per_second: this.recent.reduce((sum, one) => sum + one.tokens, 0) / recent,
+      eta: (total / step) * (steps - step),
+      memory: process.memoryUsage.rss(),
+      ...evaluation_,
+    };
+  }
+
+  private async update(batches: readonly TrainBatch[], lr: number, sources: readonly Sample["source"][]) {
+    const { beta1, beta2, eps, weight_decay, max_grad_norm, max_loss } = this.options;
+    const given = { beta1, beta2, eps, weight_decay, max_grad_norm, max_loss };
+    const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    try {
+      return await this.learner.step(batches, { lr, ...set });
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      const files = new Map<string, Set<number>>();
+      for (const { file, line } of sources)
+        (files.get(file) ?? files.set(file, new Set()).get(file)!).add(line);
+      const where = [...files].map(([file, lines]) => `${file} line ${listed([...lines])}`).join("; ");
+      throw new RangeError(
+        `${cause.message}; learning rate ${lr}, samples of ${where}${this.whereItIs()}; a lower learning rate may help`,
+        { cause },
+      );
+    }
+  }
+
+  /** Whether an evaluation is the best so far, and how long there was none. */
+  private async judge(loss: number): Promise<void> {
+    const { step, best } = this.state;
+    if (best && !(loss < best.loss)) {
+      const waited = this.state.waited + 1;
+      const { patience = Infinity } = this.options;
+      this.state = { ...this.state, waited, finished: this.state.finished || waited >= patience };
+      return;
+    }
+    if (this.checkpoints !== undefined) await saveBest(this.checkpoints, this.learner, step);
+    else this.bestWeights = new Map([...this.learner.trained.keys()].map((n) => [n, this.learner.read(n)]));
+    this.state = { ...this.state, best: { step, loss }, waited: 0 };
+  }
+
+  private async restore(step: number): Promise<void> {
+    if (this.checkpoints !== undefined) await restoreBest(this.checkpoints, this.learner, step);
+    for (const [name, values] of this.bestWeights ?? []) this.learner.write(name, values);
+  }
+
+  private async save(): Promise<void> {
+    this.savedAt = performance.now();
+    if (this.checkpoints === undefined || !this.metrics) return;
+    this.state = { ...this.state, metrics_bytes: await this.metrics.sync() };
+    await saveCheckpoint(this.checkpoints, this.learner, this.state);
+    this.savedStep = this.state.step;
+  }
+
+  private async interrupted(signal: AbortSignal): Promise<never> {
+    if (this.state.step > this.savedStep) await this.save();
+    throw new Error(
+      `Training was stopped after step ${this.state.step} of ${this.data.steps}${this.whereItIs()}`,
+      { cause: signal.reason },
+    );
+  }
+
+  private whereItIs(): string {
+    if (this.checkpoints === undefined || this.savedStep === 0) return "";
+    return `; ${JSON.stringify(this.checkpoints)} holds step ${this.savedStep}, from which resume goes on`;
+  }
+
+  private result(): TrainResult {
+    const { step, first_eval, best, tokens, seconds } = this.state;
+    const last = this.records.filter((r) => r.loss !== undefined).slice(-Math.max(1, Math.ceil(step / 10)));
+    const targets = last.reduce((sum, r) => sum + r.targets!, 0);
+    return {
+      step,
+      stopped: step < this.data.steps ? "patience" : "steps",
+      loss: last.reduce((sum, r) => sum + r.loss! * r.targets!, 0) / targets,
+      ...(first_eval !== undefined && { first_eval }),
+      ...(best && { eval_loss: best.loss }),
+      kept: best?.step ?? step,
+      tokens,
+      seconds,
+      records: this.records,
+    };
+  }
+}
+
+/** "3, 9, 14 and 20 more" */
+function listed(lines: readonly number[]): string {
+  const shown = lines.slice(0, 8).join(", ");
+  return lines.length > 8 ? `${shown} and ${lines.length - 8} more` : shown;
+}
