@@ -3,7 +3,7 @@
 export * from "./adapters/index.ts";
 export type { Config, GenerationConfig } from "./config.ts";
 export { parseConfig, parseGenerationConfig } from "./config.ts";
-export { type ConvertOptions, type ConvertResult, convert } from "./convert.ts";
+export { type ConvertOptions, type ConvertResult, convert, writeModel } from "./convert.ts";
 export type { Batch, Definition, Module } from "./definition.ts";
 export { plainModule } from "./definition.ts";
 export { modelIdentity } from "./identity.ts";

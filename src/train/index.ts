@@ -12,12 +12,14 @@ export {
 } from "./batches.ts";
 export type { Settings } from "./checkpoint.ts";
 export { Job } from "./job.ts";
+export { type AdapterOptions, adapterTrainable } from "./methods/adapter.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
+export { METHODS, type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
 export { recordGradients } from "./programs.ts";
 export { Random } from "./random.ts";
 export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";
 export { TrainStep } from "./step.ts";
-export type { Trainable, TrainedParameter } from "./trainable.ts";
+export type { MethodTrainable, Trainable, TrainedParameter } from "./trainable.ts";
 export { type StepEvent, type TrainOptions, type TrainResult, train } from "./trainer.ts";
 export type * from "./types.ts";

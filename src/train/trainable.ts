@@ -27,6 +27,24 @@ export interface Trainable {
   readonly derive?: (g: Recorder) => void;
 }
 
+/** A trainable that a method made of an opened model. */
+export interface MethodTrainable extends Trainable {
+  /** Elements that are trained, and elements of the model without them. */
+  readonly count: { readonly trained: number; readonly model: number };
+  /** The model as it was, for adapters: what preference tuning compares with. */
+  readonly reference?: (g: Recorder) => Module;
+  /**
+   * Writes what was trained: a model folder or GGUF file, or an adapter as a PEFT folder or GGUF file.
+   * @param read the values of a trained parameter, as a learner gives them
+   */
+  save(path: string, read: (name: string) => Float32Array, options?: { signal?: AbortSignal }): Promise<void>;
+}
+
+/** Elements of a shape. */
+export function count(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}
+
 /** Frees what a trainable holds, when no learner has come of it. */
 export function freeTrainable({ storages }: Pick<Trainable, "storages">): void {
   for (const storage of storages.values()) storage.free();

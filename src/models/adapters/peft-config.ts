@@ -148,33 +148,44 @@ const isNamed = (list: ReadonlySet<string>, path: string) => {
   return false;
 };
 
+/**
+ * PEFT's rule of which modules a `target_modules` names: "all-linear" means every linear but the head, another string is
+ * a regular expression of the whole path, a list has paths or their ends.
+ * @param where what errors call it
+ */
+export function moduleTest(
+  targets: string | readonly string[],
+  where: string,
+): (path: string, isHead: boolean) => boolean {
+  if (typeof targets === "string") {
+    if (targets.toLowerCase() === "all-linear") return (_path, isHead) => !isHead;
+    const matcher: Matcher = compilePattern(targets, where);
+    return (path) => matcher.full(path);
+  }
+  const list = new Set(targets);
+  return (path) => isNamed(list, path);
+}
+
 /** PEFT's rule of which modules get a LoRA. */
 function targetTest(fields: Fields, saved: readonly string[]): PeftConfig["targets"] {
   const where = (name: string) => `Cannot read ${JSON.stringify(fields.file)}: ${name}`;
-  const matcherOf = (name: string): ((path: string) => boolean) => {
-    const value = fields.value(name);
-    if (typeof value === "string") {
-      const matcher: Matcher = compilePattern(value, where(name));
-      return (path) => matcher.full(path);
-    }
-    const list = new Set(names(fields, name));
-    return (path) => isNamed(list, path);
-  };
   const all = fields.value("target_modules");
-  const allLinear = typeof all === "string" && all.toLowerCase() === "all-linear";
-  const included = allLinear ? () => true : matcherOf("target_modules");
-  const excluded = matcherOf("exclude_modules");
+  const isList = typeof all !== "string";
+  const included = moduleTest(isList ? names(fields, "target_modules") : all, where("target_modules"));
+  const out = fields.value("exclude_modules");
+  const excluded =
+    typeof out === "string"
+      ? compilePattern(out, where("exclude_modules")).full
+      : moduleTest(names(fields, "exclude_modules"), where("exclude_modules"));
   const inLayers = layerTest(fields, where("layers_pattern"));
   if (saved.length > MAX_REGEX_KEYS) fields.fail("modules_to_save", saved, `at most ${MAX_REGEX_KEYS} names`);
   const wholes = saved.map((name) =>
     compilePattern(`(|.*\\.)${isPlain(name) ? name : `(${name})`}(|\\..*)`, where("modules_to_save")),
   );
-  const isList = typeof all !== "string";
   return (path, isHead) =>
-    !excluded(path) &&
+    !excluded(path, isHead) &&
     !wholes.some((whole) => whole.full(path)) &&
-    included(path) &&
-    !(allLinear && isHead) &&
+    included(path, isHead) &&
     (!isList || inLayers(path));
 }
 

@@ -8,18 +8,20 @@ import {
   type OpenedModel,
   parameterValues,
   plainModule,
+  type RowSource,
+  writeModel,
 } from "../../models/index.ts";
-import { freeTrainable, type Trainable } from "../trainable.ts";
+import { count, freeTrainable, type MethodTrainable, type Trainable } from "../trainable.ts";
 
 /**
- * Every parameter of a model, from its files.
+ * Every parameter of a model, from its files. It is saved in the types that these have.
  * @throws {TypeError} when a matrix is quantized: its codes cannot be trained
  */
 export async function fullTrainable(
   model: OpenedModel,
   backend: Backend,
   { signal }: { signal?: AbortSignal } = {},
-): Promise<Trainable> {
+): Promise<MethodTrainable> {
   checkTensors(model);
   for (const name of model.definition.params(model.config).keys()) {
     const { type } = model.tensors.get(name)!;
@@ -28,10 +30,40 @@ export async function fullTrainable(
         `Cannot train all of ${JSON.stringify(model.name)}: tensor ${JSON.stringify(name)} is ${type}, wanted f32, f16 or bf16; an adapter over quantized weights is trained by the method "qlora"`,
       );
   }
-  return loadFull(model.definition, model.config, backend, async (name) => {
+  const trainable = await loadFull(model.definition, model.config, backend, async (name) => {
     signal?.throwIfAborted();
     return parameterValues(model, name);
   });
+  const elements = [...trainable.trained.values()].reduce((sum, { shape }) => sum + count(shape), 0);
+  return {
+    ...trainable,
+    count: { trained: elements, model: elements },
+    async save(path, read, { signal } = {}) {
+      await writeModel(model, path, { overwrite: true, ...(signal && { signal }) }, async (rows) => ({
+        config: model.config,
+        parameters: rows.map((row) => ({ source: trainedRows(row, read), natural: row.type })),
+      }));
+    },
+  };
+}
+
+/** A trained parameter as it is written, in place of the model's. */
+function trainedRows(row: RowSource, read: (name: string) => Float32Array): RowSource {
+  const { name, shape } = row;
+  const cols = shape.length > 1 ? shape.at(-1)! : 1;
+  let values: Float32Array | undefined;
+  return {
+    name,
+    shape,
+    type: "f32",
+    order: "hf",
+    async read(first, rows) {
+      values ??= read(name);
+      const part = values.slice(first * cols, (first + rows) * cols);
+      if ((first + rows) * cols === values.length) values = undefined; // read in order: the next is another parameter
+      return new Uint8Array(part.buffer);
+    },
+  };
 }
 
 /** Every parameter of a model, from values that `initial` gives by name, row-major. */
