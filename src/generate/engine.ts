@@ -5,7 +5,7 @@ import { type SampleResult, type SampleRow, sampleError } from "../engine/sample
 import type { AdapterTable } from "../models/runtime.ts";
 import { PagePool } from "./pages.ts";
 import { Scheduler } from "./scheduler.ts";
-import type { FinishReason, Sequence } from "./sequence.ts";
+import type { FinishReason, MaskWords, Sequence } from "./sequence.ts";
 import { AdapterSlots } from "./slots.ts";
 import { Step } from "./step.ts";
 
@@ -176,13 +176,12 @@ export class Engine {
     let results: SampleResult[];
     if (masked) {
       const running = executable.run(step.dims, step.inputs);
-      const masking: Promise<void>[] = [];
-      for (const sequence of step.sampled) {
-        const promised = sequence.mask && this.#setMask(sequence);
-        if (promised) masking.push(promised);
-      }
+      const made = step.sampled.map((sequence) => sequence.mask && this.#askMask(sequence));
       await running;
-      if (masking.length > 0) await Promise.all(masking);
+      for (const set of made) {
+        const promised = set?.();
+        if (promised) await promised;
+      }
       results = executable.sample(rows);
     } else {
       results = await executable.run(step.dims, step.inputs, rows);
@@ -197,12 +196,16 @@ export class Engine {
     });
   }
 
-  /** Computed while the step runs. What goes wrong in it concerns its own sequence alone, so the promise never fails. */
-  #setMask(sequence: Sequence): Promise<void> | undefined {
+  /**
+   * Asks for a mask while the step runs. What it gives sets it when the step has run. What goes wrong concerns its own
+   * sequence alone: neither throws.
+   */
+  #askMask(sequence: Sequence): (() => void | Promise<void>) | undefined {
     const row = sequence.sample!;
     row.mask = undefined;
     if (sequence.ended) return undefined;
-    const set = (mask: Uint32Array | undefined) => {
+    const fail = (error: unknown) => this.end(sequence, "abort", error);
+    const set = (mask: MaskWords) => {
       const wanted = Math.ceil(this.vocab_size / 32);
       if (mask && (!(mask instanceof Uint32Array) || mask.length < wanted))
         throw new TypeError(
@@ -210,14 +213,22 @@ export class Engine {
         );
       row.mask = mask;
     };
-    try {
-      const mask = sequence.mask!(sequence.maskState);
-      if (mask instanceof Promise) return mask.then(set).catch((error) => this.end(sequence, "abort", error));
-      set(mask);
-    } catch (error) {
-      this.end(sequence, "abort", error);
-    }
-    return undefined;
+    const guarded = <T>(action: () => T): T | undefined => {
+      try {
+        return action();
+      } catch (error) {
+        fail(error);
+        return undefined;
+      }
+    };
+    const take = (mask: MaskWords | Promise<MaskWords>) =>
+      mask instanceof Promise ? mask.then(set).catch(fail) : set(mask);
+    return guarded(() => {
+      const asked = sequence.mask!(sequence.maskState);
+      if (typeof asked === "function") return () => guarded(() => take(asked()));
+      const taken = take(asked);
+      return () => taken;
+    });
   }
 
   #deliver(sequence: Sequence, result: SampleResult): void {

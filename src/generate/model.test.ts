@@ -96,6 +96,19 @@ describe("Model", () => {
       maxTokens: 4,
       mask: ({ ids, prompt }) => only(10 + prompt.length + ids.length),
     });
+    const later = model.generate("a", {
+      maxTokens: 4,
+      mask: ({ ids }) => {
+        const mask = only(20 + ids.length);
+        return ids.length % 2 ? async () => mask : () => mask;
+      },
+    });
+    const laterThrowing = model.generate("a", {
+      maxTokens: 4,
+      mask: () => () => {
+        throw new Error("my later mask");
+      },
+    });
     const free = model.generate("a", { maxTokens: 4, seed: 1, ...forbidEos });
     const throwing = model.generate("a", {
       maxTokens: 4,
@@ -106,9 +119,11 @@ describe("Model", () => {
     const short = model.generate("a", { maxTokens: 4, mask: () => new Uint32Array(1) });
     const none = model.generate("a", { maxTokens: 4, mask: () => new Uint32Array(2) });
     await expect(throwing).rejects.toThrow("my mask");
+    await expect(laterThrowing).rejects.toThrow("my later mask");
     await expect(short).rejects.toThrow(/1 words, wanted a Uint32Array of 2/);
     await expect(none).rejects.toThrow(/allow none/);
     expect((await masked).ids).toEqual([11, 12, 13, 14]);
+    expect((await later).ids).toEqual([20, 21, 22, 23]);
     expect((await free).ids.length).toBe(4);
     idle();
   });

@@ -1,6 +1,7 @@
 // A loaded model as the library gives it: prompts and messages in, text out. The command line and a server only wrap it.
 
 import type { Dims } from "../engine/backend.ts";
+import type { SampleResult } from "../engine/sampler.ts";
 import type { Config, GenerationConfig } from "../models/config.ts";
 import type { AdapterLoader } from "../models/index.ts";
 import type { Runtime, Scoring } from "../models/runtime.ts";
@@ -11,7 +12,7 @@ import { Engine } from "./engine.ts";
 import { Generation } from "./generation.ts";
 import { type ConstraintOptions, constraintGrammar, Grammars, type TokenMasker } from "./grammar/index.ts";
 import { type SamplingOptions, sampleRow, seedOf } from "./sampling.ts";
-import { type Mask, Sequence } from "./sequence.ts";
+import { type FinishReason, type Mask, Sequence, type Sink } from "./sequence.ts";
 import { loadSession, type SessionKey, saveSession } from "./session.ts";
 import { TextStream } from "./stream.ts";
 
@@ -304,7 +305,7 @@ export class Model implements AsyncDisposable {
         throw new TypeError(
           "Cannot generate with a mask beside schema, regex or grammar: wanted one of them",
         );
-      const follower = grammar === undefined ? undefined : new Follower();
+      const follower = grammar === undefined ? undefined : new Follower(stream);
       const own = follower ? follower.mask : mask;
       const prompt = encode();
       const adapters = this.#adapters.use(options.adapter);
@@ -315,7 +316,7 @@ export class Model implements AsyncDisposable {
         adapters?.release();
       };
       sequence = new Sequence(prompt, {
-        sink: stream,
+        sink: follower ?? stream,
         ...(adapters && { adapter: adapters.use }),
         sample,
         eos: this.eosIds,
@@ -341,9 +342,9 @@ export class Model implements AsyncDisposable {
     this.#grammars ??= new Grammars(this.tokenizer, this.config.vocab_size, this.eosIds);
     this.#grammars.open(grammar).then(
       (masker) => {
-        follower.masker = masker;
-        if (sequence.ended) return follower.close();
         try {
+          follower.begin(masker);
+          if (sequence.ended) return follower.close();
           this.#engine.add(sequence);
         } catch (error) {
           this.#engine.end(sequence, "abort", error);
@@ -366,19 +367,32 @@ export class Model implements AsyncDisposable {
   }
 }
 
-/** The mask of one sequence that a grammar makes. */
-class Follower {
-  masker: TokenMasker | undefined;
-  /** Generated tokens that the masker has. */
-  #told = 0;
+/** The mask of one sequence that a grammar makes: asked for as soon as a token is known, wanted when the next step ends. */
+class Follower implements Sink {
+  readonly #sink: Sink;
+  #masker: TokenMasker | undefined;
 
-  readonly mask: Mask = ({ ids }) => {
-    const fresh = [...ids.subarray(this.#told)];
-    this.#told = ids.length;
-    return this.masker!.next(fresh);
-  };
+  constructor(sink: Sink) {
+    this.#sink = sink;
+  }
+
+  begin(masker: TokenMasker): void {
+    this.#masker = masker;
+    masker.ask();
+  }
+
+  readonly mask: Mask = () => () => this.#masker!.mask();
+
+  token(id: number, result: SampleResult, end: boolean): boolean {
+    if (!end) this.#masker!.ask(id);
+    return this.#sink.token!(id, result, end);
+  }
+
+  end(reason: FinishReason, error?: unknown): void {
+    this.#sink.end(reason, error);
+  }
 
   close(): void {
-    this.masker?.close();
+    this.#masker?.close();
   }
 }

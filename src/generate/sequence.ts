@@ -14,11 +14,16 @@ export interface MaskState {
   readonly ids: Int32Array;
 }
 
+/** Bit id % 32 of word id / 32 set = allowed. Undefined: all. */
+export type MaskWords = Uint32Array | undefined;
+
 /**
- * Which tokens may come next: bit id % 32 of word id / 32 set = allowed. Undefined: all. Asked while the step runs; what
- * is promised is waited for.
+ * Which tokens may come next. Asked while the step runs; what is promised is waited for, and a function is called, when
+ * it has run.
  */
-export type Mask = (state: MaskState) => Uint32Array | undefined | Promise<Uint32Array | undefined>;
+export type Mask = (
+  state: MaskState,
+) => MaskWords | Promise<MaskWords> | (() => MaskWords | Promise<MaskWords>);
 
 /** Who receives what a sequence gives. Called between steps; must not throw. */
 export interface Sink {

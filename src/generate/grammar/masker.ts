@@ -4,12 +4,26 @@ import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { LIMITS } from "./limits.ts";
-import { type WorkerReply, type WorkerRequest, type WorkerVocabulary, workerSource } from "./worker.ts";
+import {
+  STATES,
+  WORDS,
+  type WorkerReply,
+  type WorkerRequest,
+  type WorkerStart,
+  type WorkerVocabulary,
+  workerSource,
+} from "./worker.ts";
 
 /** Which tokens may come next in one text that follows a grammar. */
 export interface TokenMasker {
-  /** Adds tokens to the text, then says which may follow: bit id % 32 of word id / 32. One call at a time. */
-  next(ids: readonly number[]): Promise<Uint32Array>;
+  /** Adds a token to the text, if one is given, and has a mask made of what may follow, from now on in another thread. */
+  ask(id?: number): void;
+  /**
+   * The mask that was last asked for, bit id % 32 of word id / 32: a view that the next one overwrites. A promise where
+   * it is not there yet.
+   * @throws {Error} when the token does not fit, or it takes too long
+   */
+  mask(): Uint32Array | Promise<Uint32Array>;
   /** Ends it. More than once is no error. */
   close(): void;
 }
@@ -69,26 +83,33 @@ export class Grammars {
   }
 }
 
-interface Pending {
-  resolve(reply: WorkerReply): void;
-  reject(error: unknown): void;
+/** Of a worker that failed, or was ended, there is an error. */
+interface Reply {
+  readonly error?: unknown;
 }
+
+/** Milliseconds for which this thread sleeps until a mask is made, which takes less than being told of it. */
+const NAP_MS = 0.5;
 
 class GrammarWorker {
   ended = false;
   readonly #worker: Worker;
+  readonly #bell = new Int32Array(new SharedArrayBuffer(4));
+  readonly #words: number;
   readonly #onIdle: () => void;
   readonly #known = new Set<string>();
   readonly #open = new Set<number>();
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new Map<number, (reply: Reply) => void>();
   #ids = 0;
 
   constructor(vocabulary: WorkerVocabulary, onIdle: () => void) {
     this.#onIdle = onIdle;
-    this.#worker = new Worker(workerSource(), { eval: true, workerData: vocabulary });
-    this.#worker.unref();
-    this.#worker.on("message", (reply: WorkerReply) => this.#settle(reply.id)?.resolve(reply));
+    this.#words = WORDS.mask + Math.ceil((vocabulary.offsets.length - 1) / 32);
+    const workerData: WorkerStart = { ...vocabulary, bell: this.#bell };
+    this.#worker = new Worker(workerSource(), { eval: true, workerData });
+    this.#worker.on("message", (reply: WorkerReply) => this.#settle(reply.id, reply));
     this.#worker.on("error", (error) => this.end(error));
+    this.#worker.unref(); // after its listeners, which make the process wait for it
   }
 
   get idle(): boolean {
@@ -102,67 +123,84 @@ class GrammarWorker {
 
   async open(grammar: string): Promise<TokenMasker> {
     const id = this.#ids++;
+    const words = new Int32Array(new SharedArrayBuffer(4 * this.#words));
     this.#known.add(grammar);
     this.#open.add(id);
-    const { error } = await this.#ask(
-      { kind: "open", id, grammar },
-      LIMITS.compileMs,
-      "compiling the grammar",
-    );
+    const opened = this.#reply(id);
+    this.#send({ kind: "open", id, grammar, words });
+    const { error } = await this.#within(LIMITS.compileMs, "compiling the grammar", opened);
     if (error !== undefined) {
       this.#known.delete(grammar);
+      if (this.ended) throw error;
       // The library gives up in the midst of its work: what it leaves is not used again.
       const failure = new SyntaxError(`Cannot constrain by a grammar: ${error}`);
       this.end(failure);
       throw failure;
     }
+    const made = new Uint32Array(words.buffer, 4 * WORDS.mask);
+    let reply: Promise<Reply> | undefined;
     return {
-      next: async (ids) => {
-        const reply = await this.#ask({ kind: "next", id, ids }, LIMITS.maskMs, "a mask");
-        if (reply.error !== undefined) throw new Error(`Cannot constrain: ${reply.error}`);
-        const { buffer, byteOffset, length } = reply.mask!;
-        return new Uint32Array(buffer, byteOffset, length);
+      ask: (token = -1) => {
+        reply = this.#reply(id);
+        words[WORDS.token] = token;
+        Atomics.store(words, WORDS.state, STATES.asked);
+        this.#ring();
+      },
+      mask: () => {
+        if (reply === undefined) throw new Error("Cannot give a mask: none was asked for");
+        if (Atomics.load(words, WORDS.state) !== STATES.made)
+          Atomics.wait(words, WORDS.state, STATES.asked, NAP_MS);
+        const { asked, awaited, made: done } = STATES;
+        if (Atomics.compareExchange(words, WORDS.state, asked, awaited) === done) {
+          this.#settle(id, {});
+          return made;
+        }
+        return this.#within(LIMITS.maskMs, "a mask", reply).then(({ error }) => {
+          if (error === undefined) return made;
+          throw this.ended ? error : new Error(`Cannot constrain: ${error}`);
+        });
       },
       close: () => {
         if (!this.#open.delete(id)) return;
-        if (!this.ended) this.#worker.postMessage({ kind: "close", id } satisfies WorkerRequest);
+        this.#pending.delete(id);
+        if (!this.ended) this.#send({ kind: "close", id });
         if (this.idle) this.#onIdle();
       },
     };
   }
 
-  #ask(request: WorkerRequest, limitMs: number, what: string): Promise<WorkerReply> {
-    return new Promise((resolve, reject) => {
-      if (this.ended) throw new Error("Cannot constrain: the grammar's worker has ended");
-      const late = () => this.end(new Error(`Cannot constrain: ${what} took more than ${limitMs} ms`));
-      const timer = setTimeout(late, limitMs);
-      this.#pending.set(request.id, {
-        resolve: (reply) => {
-          clearTimeout(timer);
-          resolve(reply);
-        },
-        reject: (error) => {
-          clearTimeout(timer);
-          reject(error);
-        },
-      });
-      this.#worker.postMessage(request);
-      this.#worker.ref();
-    });
+  #send(request: WorkerRequest): void {
+    this.#worker.postMessage(request);
+    this.#ring();
   }
 
-  #settle(id: number): Pending | undefined {
-    const pending = this.#pending.get(id);
+  #ring(): void {
+    Atomics.add(this.#bell, 0, 1);
+    Atomics.notify(this.#bell, 0);
+  }
+
+  /** What will be said of a text: the answer to one question at a time. */
+  #reply(id: number): Promise<Reply> {
+    if (this.ended) throw new Error("Cannot constrain: the grammar's worker has ended");
+    return new Promise((resolve) => this.#pending.set(id, resolve));
+  }
+
+  async #within(limitMs: number, what: string, reply: Promise<Reply>): Promise<Reply> {
+    const late = () => this.end(new Error(`Cannot constrain: ${what} took more than ${limitMs} ms`));
+    const timer = setTimeout(late, limitMs); // and the process lives on, as long as somebody waits
+    return reply.finally(() => clearTimeout(timer));
+  }
+
+  #settle(id: number, reply: Reply): void {
+    this.#pending.get(id)?.(reply);
     this.#pending.delete(id);
-    if (this.#pending.size === 0) this.#worker.unref();
-    return pending;
   }
 
   end(error: unknown): void {
     if (this.ended) return;
     this.ended = true;
     void this.#worker.terminate();
-    for (const id of [...this.#pending.keys()]) this.#settle(id)?.reject(error);
+    for (const id of [...this.#pending.keys()]) this.#settle(id, { error });
     this.#open.clear();
     this.#onIdle();
   }

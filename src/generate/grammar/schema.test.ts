@@ -1,5 +1,10 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, describe, expect, it } from "vitest";
+import { buildFolders } from "../../../test/helpers/built.ts";
 import { SCHEMAS } from "../../../test/helpers/schemas.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { constraintGrammar, Grammars } from "./index.ts";
@@ -46,8 +51,9 @@ async function draw(grammar: string, random: () => number, most = 400): Promise<
   const masker = await grammars.open(grammar);
   const bytes: number[] = [];
   try {
-    let mask = await masker.next([]);
+    masker.ask();
     for (let n = 0; n < most; n++) {
+      const mask = await masker.mask();
       const allowed: number[] = [];
       for (let id = 0; id < SIZE + 3; id++) if ((mask[id >>> 5]! >>> (id & 31)) & 1) allowed.push(id);
       if (allowed.length === 0)
@@ -60,7 +66,7 @@ async function draw(grammar: string, random: () => number, most = 400): Promise<
       const id = from[Math.floor(random() * from.length)]!;
       if (id === EOS) return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(bytes));
       bytes.push(...bytesOf(id));
-      mask = await masker.next([id]);
+      masker.ask(id);
     }
     throw new Error(`no end: ${new TextDecoder().decode(Uint8Array.from(bytes.slice(0, 200)))}`);
   } finally {
@@ -101,3 +107,58 @@ describe("documents drawn from the masks", () => {
     expect(seen.size).toBeGreaterThan(["pair", "text"].includes(_) ? 0 : 1);
   });
 });
+
+describe("a masker", () => {
+  const grammar = 'root ::= [a-c]+ "."';
+  const byte = (c: string) => c.charCodeAt(0);
+  const allows = (mask: Uint32Array, id: number) => ((mask[id >>> 5]! >>> (id & 31)) & 1) === 1;
+
+  it("follows each of many texts, whichever is asked first", async () => {
+    const maskers = await Promise.all(Array.from({ length: 40 }, () => grammars.open(grammar)));
+    for (const masker of maskers) masker.ask();
+    for (const masker of maskers.toReversed()) {
+      const mask = await masker.mask();
+      expect(["a", "c", "d", "."].map((c) => allows(mask, byte(c)))).toEqual([true, true, false, false]);
+    }
+    maskers.forEach((masker, i) => {
+      masker.ask(byte(i % 2 ? "." : "a"));
+    });
+    for (const [i, masker] of maskers.entries()) {
+      if (i % 2) await expect(masker.mask()).rejects.toThrow(/token 46 does not fit the grammar/);
+      else expect(allows(await masker.mask(), byte("."))).toBe(true);
+      masker.close();
+      masker.close();
+    }
+  });
+
+  it("says that the model was closed to those who wait", async () => {
+    const own = new Grammars(tokenizer, SIZE + 3, new Set([EOS]));
+    const masker = await own.open(grammar);
+    masker.ask(byte("d")); // an error's answer comes as a message
+    const waiting = masker.mask();
+    own.close();
+    await expect(waiting).rejects.toThrow(/the model was closed|does not fit/);
+    expect(() => masker.ask()).toThrow(/the grammar's worker has ended/);
+    masker.close();
+  });
+});
+
+it("keeps no process alive, and answers in one that has nothing else to do", async () => {
+  const dir = mkdtempSync(resolve("node_modules/.masker-"));
+  try {
+    await buildFolders(dir, ["generate/grammar"]);
+    const script = `
+      import { Grammars } from "./generate/grammar/index.js";
+      const tokenizer = { vocabSize: 257, isSpecial: (id) => id > 255, tokenBytes: (id) => Uint8Array.of(id) };
+      const masker = await new Grammars(tokenizer, 257, new Set([256])).open('root ::= "a"');
+      masker.ask();
+      console.log((await masker.mask()).join());`;
+    writeFileSync(join(dir, "script.js"), script);
+    const { stdout } = await promisify(execFile)(process.execPath, [join(dir, "script.js")], {
+      timeout: 20_000,
+    });
+    expect(stdout).toBe("0,0,0,2,0,0,0,0,0\n");
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}, 30_000);

@@ -12,15 +12,33 @@ export interface WorkerVocabulary {
   readonly eos: readonly number[];
 }
 
-/** `open` compiles the grammar, unless it is known, and begins a text; `next` adds tokens and wants a mask. */
+/** What the worker gets when it starts. */
+export interface WorkerStart extends WorkerVocabulary {
+  /** One word, which changes whenever there is something to do: a message, or a mask that is asked for. */
+  readonly bell: Int32Array<SharedArrayBuffer>;
+}
+
+/**
+ * Words of a text, shared by both threads: what is asked, the token that comes before it, and the mask from `mask` on.
+ * No message is sent for a mask that is there when it is wanted.
+ */
+export const WORDS = { state: 0, token: 1, mask: 2 } as const;
+/** `asked`: a mask is to be made, with the token added if it is not negative. `awaited`: a message is to tell of it. */
+export const STATES = { made: 0, asked: 1, awaited: 2 } as const;
+
+/** `open` compiles the grammar, unless it is known, and begins a text. */
 export type WorkerRequest =
-  | { readonly kind: "open"; readonly id: number; readonly grammar: string }
-  | { readonly kind: "next"; readonly id: number; readonly ids: readonly number[] }
+  | {
+      readonly kind: "open";
+      readonly id: number;
+      readonly grammar: string;
+      readonly words: Int32Array<SharedArrayBuffer>;
+    }
   | { readonly kind: "close"; readonly id: number };
 
+/** A text is open, its awaited mask is made, or either failed. */
 export interface WorkerReply {
   readonly id: number;
-  readonly mask?: Int32Array;
   readonly error?: string;
 }
 
@@ -54,29 +72,30 @@ interface Matcher {
 
 /** The source of the worker. The function is handed over as text, so that it runs alike from sources and when built. */
 export function workerSource(): string {
-  return `(${grammarWorker.toString()})(require)`;
+  return `(${grammarWorker.toString()})(require, ${JSON.stringify(WORDS)}, ${JSON.stringify(STATES)})`;
 }
 
 /** Uses nothing from outside itself. */
-function grammarWorker(require: NodeJS.Require): void {
-  const { parentPort, workerData } = require("node:worker_threads") as typeof import("node:worker_threads");
+function grammarWorker(require: NodeJS.Require, at: typeof WORDS, states: typeof STATES): void {
+  const { parentPort, receiveMessageOnPort, workerData } =
+    require("node:worker_threads") as typeof import("node:worker_threads");
   const { createRequire } = require("node:module") as typeof import("node:module");
   const { readFileSync } = require("node:fs") as typeof import("node:fs");
   const port = parentPort!;
-  const { library: file, bytes, offsets, eos } = workerData as WorkerVocabulary;
+  const { library: file, bytes, offsets, eos, bell } = workerData as WorkerStart;
   const CACHED = 16;
   const compiled = new Map<string, Compiled>();
-  const matchers = new Map<number, Matcher>();
+  const texts = new Map<number, { matcher: Matcher; words: Int32Array }>();
   let said = "";
   let starting: Promise<{ library: Library; compiler: Compiler }> | undefined;
 
   async function start(): Promise<{ library: Library; compiler: Compiler }> {
     // The package is CommonJS, but calls itself a module: its text is run as what it is.
     const module = { exports: {} };
-    const hear = (...words: unknown[]) => {
+    const listen = (...words: unknown[]) => {
       said += `${words.join(" ")}\n`;
     };
-    const ears = { log: hear, warn: hear, error: hear, info: hear };
+    const ears = { log: listen, warn: listen, error: listen, info: listen };
     const run = new Function(
       "exports",
       "module",
@@ -93,7 +112,7 @@ function grammarWorker(require: NodeJS.Require): void {
     return { library, compiler: await library.GrammarCompiler.createGrammarCompiler(info, false) };
   }
 
-  async function open(id: number, grammar: string): Promise<void> {
+  async function open(id: number, grammar: string, words: Int32Array): Promise<void> {
     starting ??= start();
     const { library, compiler } = await starting;
     const known = compiled.get(grammar) ?? (await compiler.compileGrammar(grammar));
@@ -104,39 +123,54 @@ function grammarWorker(require: NodeJS.Require): void {
       compiled.delete(oldest);
       unused.dispose();
     }
-    matchers.set(id, await library.GrammarMatcher.createGrammarMatcher(known));
+    texts.set(id, { matcher: await library.GrammarMatcher.createGrammarMatcher(known), words });
   }
 
-  async function next(id: number, ids: readonly number[]): Promise<Int32Array> {
-    const matcher = matchers.get(id)!;
-    for (const token of ids)
-      if (!matcher.acceptToken(token)) throw new Error(`token ${token} does not fit the grammar`);
-    return matcher.getNextTokenBitmask();
+  async function next(matcher: Matcher, words: Int32Array): Promise<void> {
+    const token = words[at.token]!;
+    if (token >= 0 && !matcher.acceptToken(token)) throw new Error(`token ${token} does not fit the grammar`);
+    words.set(await matcher.getNextTokenBitmask(), at.mask);
   }
 
-  async function answer(request: WorkerRequest): Promise<void> {
-    const { id } = request;
+  async function answer(id: number, work: () => Promise<boolean>): Promise<void> {
     said = "";
     try {
-      if (request.kind === "close") {
-        matchers.get(id)?.dispose();
-        matchers.delete(id);
-      } else if (request.kind === "open") {
-        await open(id, request.grammar);
-        port.postMessage({ id });
-      } else {
-        const mask = await next(id, request.ids);
-        port.postMessage({ id, mask }, [mask.buffer as ArrayBuffer]);
-      }
+      if (await work()) port.postMessage({ id });
     } catch (error) {
+      texts.delete(id);
       // A fault of the library prints what is wrong, after the place in its own source, and throws "Aborted".
       const told = /\.(?:cc|h):\d+: ([^\n]*)/.exec(said)?.[1];
       port.postMessage({ id, error: told ?? (error as Error | undefined)?.message ?? String(error) });
     }
   }
 
-  let turn = Promise.resolve();
-  port.on("message", (request: WorkerRequest) => {
-    turn = turn.then(() => answer(request));
-  });
+  async function hear(request: WorkerRequest): Promise<boolean> {
+    if (request.kind === "open") {
+      await open(request.id, request.grammar, request.words);
+      return true;
+    }
+    texts.get(request.id)?.matcher.dispose();
+    texts.delete(request.id);
+    return false;
+  }
+
+  async function serve(): Promise<never> {
+    for (;;) {
+      const rung = Atomics.load(bell, 0);
+      for (let got = receiveMessageOnPort(port); got; got = receiveMessageOnPort(port)) {
+        const request: WorkerRequest = got.message;
+        await answer(request.id, () => hear(request));
+      }
+      for (const [id, { matcher, words }] of texts)
+        if (Atomics.load(words, at.state) !== states.made)
+          await answer(id, async () => {
+            await next(matcher, words);
+            const before = Atomics.exchange(words, at.state, states.made);
+            Atomics.notify(words, at.state);
+            return before === states.awaited;
+          });
+      Atomics.wait(bell, 0, rung);
+    }
+  }
+  void serve();
 }
