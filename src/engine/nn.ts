@@ -137,6 +137,31 @@ export const rope_write = (
   attrs: PagedAttrs,
 ): Tensor => one("rope_write", [q, k, v, positions, table, kv, segments, pages], attrs);
 
+/** Where a layer's state lies: see ops/recurrent.ts. */
+export interface LayerState {
+  /** [slots, columns] */
+  readonly state: Tensor;
+  /** i32 [S, 2]: the rows that a segment reads and writes */
+  readonly slots: Tensor;
+  /** The layer's first column. */
+  readonly offset: number;
+}
+const stateOf = (s: LayerState | undefined): Tensor[] => (s ? [s.state, s.slots] : []);
+/** x [T, C], w [C, K] -> [T, C], causal within segments; with a state, from it and into it */
+export const causal_conv = (x: Tensor, w: Tensor, segments: Tensor, s?: LayerState): Tensor =>
+  one("causal_conv", [x, w, segments, ...stateOf(s)], { offset: s?.offset ?? 0 });
+export const causal_conv_grad = (dy: Tensor, x: Tensor, w: Tensor, segments: Tensor): [Tensor, Tensor] =>
+  all("causal_conv_grad", [dy, x, w, segments]) as [Tensor, Tensor];
+/** c · causal_conv(b · x) */
+export const short_conv = (
+  b: Tensor,
+  c: Tensor,
+  x: Tensor,
+  w: Tensor,
+  segments: Tensor,
+  s?: LayerState,
+): Tensor => one("short_conv", [b, c, x, w, segments, ...stateOf(s)], { offset: s?.offset ?? 0 });
+
 /** p, m, v are states; hyper [8]: see ops/optim.ts */
 export const adamw = (p: Tensor, g: Tensor, m: Tensor, v: Tensor, hyper: Tensor): void => {
   all("adamw", [p, g, m, v, hyper]);

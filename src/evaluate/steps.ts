@@ -43,6 +43,7 @@ export function* scoreSteps(
     positions: new Int32Array(maxima.T),
     segments: new Int32Array(maxima.S * 4),
     pages: new Int32Array(maxima.S * width),
+    slots: new Int32Array(maxima.S * 2),
     rows: new Int32Array(maxima.R),
     targets: new Int32Array(maxima.R),
   };
@@ -69,6 +70,7 @@ export function* scoreSteps(
       const count = Math.min(ids.length - 1 - past, maxima.T - T, plain + maxima.R - R);
       if (count === 0) continue;
       arrays.segments.set([T, count, past, 0], S * 4); // slot 0 of adapters: see `Runtime.scoring`
+      arrays.slots.set([past > 0 ? slot : -1, slot], S * 2);
       for (let p = 0; p < own && p < width; p++) arrays.pages[S * width + p] = slot * own + p;
       for (let p = past; p < past + count; p++, T++) {
         arrays.tokens[T] = ids[p]!;
@@ -91,6 +93,7 @@ export function* scoreSteps(
         positions: arrays.positions.subarray(0, T),
         segments: arrays.segments.subarray(0, S * 4),
         pages: arrays.pages.subarray(0, S * width),
+        slots: arrays.slots.subarray(0, S * 2),
         rows: arrays.rows.subarray(0, R),
         targets: arrays.targets.subarray(0, R),
       },

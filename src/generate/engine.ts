@@ -7,6 +7,7 @@ import { PagePool } from "./pages.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { FinishReason, MaskWords, Sequence } from "./sequence.ts";
 import { AdapterSlots } from "./slots.ts";
+import { StateRows } from "./states.ts";
 import { Step } from "./step.ts";
 
 /** What the engine runs: a generation program, compiled and bound (the models layer's `Runtime`). */
@@ -17,6 +18,8 @@ export interface Runner {
   readonly vocab_size: number;
   readonly pages: number;
   readonly pagesPerSequence: number;
+  /** Rows of the recurrent state; absent: all layers attend. */
+  readonly states?: { readonly rows: number };
   /** Absent: sequences with adapters are refused. */
   readonly adapters?: AdapterTable;
 }
@@ -46,7 +49,8 @@ export class Engine {
     this.#executable = runner.executable;
     this.ctx = Math.min(runner.ctx, runner.pages * PAGE);
     this.vocab_size = runner.vocab_size;
-    this.scheduler = new Scheduler(new PagePool(runner.pages), runner.maxima);
+    const { pages, states, maxima } = runner;
+    this.scheduler = new Scheduler(new PagePool(pages, states && new StateRows(states.rows)), maxima);
     this.#slots = runner.adapters && new AdapterSlots(runner.adapters);
     this.#step = new Step(runner.maxima, runner.pagesPerSequence);
   }

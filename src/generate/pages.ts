@@ -3,6 +3,7 @@
 // alone.
 
 import { PAGE } from "../engine/backend.ts";
+import type { StateRows } from "./states.ts";
 
 /**
  * A pool of pages 0 .. total - 1. A page is free, used by one or more sequences, or idle: unused, but kept because its
@@ -10,6 +11,8 @@ import { PAGE } from "../engine/backend.ts";
  */
 export class PagePool {
   readonly total: number;
+  /** For models with recurrent layers: a page's content alone does not suffice to go on behind it. */
+  readonly states: StateRows | undefined;
   /** How many sequences use a page. */
   readonly #users: Int32Array;
   readonly #free: Int32Array;
@@ -22,8 +25,9 @@ export class PagePool {
   #lastSerial = 0;
   #idle = 0;
 
-  constructor(total: number) {
+  constructor(total: number, states?: StateRows) {
     this.total = total;
+    this.states = states;
     this.#users = new Int32Array(total);
     this.#free = Int32Array.from({ length: total }, (_, i) => total - 1 - i);
     this.#nfree = total;
@@ -50,6 +54,7 @@ export class PagePool {
       if (this.#users[page] !== 0) continue;
       this.#known.delete(key);
       this.#content[page] = undefined;
+      this.states?.drop(page);
       this.#idle--;
       return page;
     }
@@ -69,11 +74,8 @@ export class PagePool {
     else this.#idle++;
   }
 
-  /**
-   * Whole pages that hold the beginning of `tokens` [0, end), retained for the caller. `root` tells apart what is not
-   * in the tokens (an adapter).
-   */
-  match(tokens: Int32Array, end: number, root = ""): number[] {
+  /** Whole pages that hold the beginning of `tokens` [0, end). `root` tells apart what is not in the tokens (an adapter). */
+  find(tokens: Int32Array, end: number, root = ""): number[] {
     const pages: number[] = [];
     for (let parent = root; (pages.length + 1) * PAGE <= end; ) {
       const page = this.#known.get(contentKey(parent, tokens, pages.length));
@@ -81,13 +83,25 @@ export class PagePool {
       pages.push(page);
       parent = `${this.#serial[page]}`;
     }
-    for (const page of pages) this.retain(page);
-    this.#touch(pages);
     return pages;
   }
 
-  /** Notes what the pages of a sequence hold: the whole ones among `tokens` [0, end). The caller still uses them. */
-  remember(tokens: Int32Array, end: number, pages: Int32Array, root = ""): void {
+  /** The same, retained for the caller; with states, up to the last page that one is kept with. */
+  match(tokens: Int32Array, end: number, root = ""): number[] {
+    const pages = this.find(tokens, end, root);
+    const { states } = this;
+    if (states) while (pages.length > 0 && states.at(pages.at(-1)!) === undefined) pages.pop();
+    for (const page of pages) this.retain(page);
+    this.#touch(pages);
+    if (pages.length > 0) states?.touch(pages.at(-1)!);
+    return pages;
+  }
+
+  /**
+   * Notes what the pages of a sequence hold: the whole ones among `tokens` [0, end). The caller still uses them. Gives
+   * those that are known by this content from now on.
+   */
+  remember(tokens: Int32Array, end: number, pages: Int32Array, root = ""): number[] {
     const kept: number[] = [];
     let parent = root;
     for (let i = 0; (i + 1) * PAGE <= end; i++) {
@@ -104,6 +118,7 @@ export class PagePool {
       parent = `${this.#serial[page]}`;
     }
     this.#touch(kept);
+    return kept;
   }
 
   /** The end of a prefix is older than its beginning: it is given up first. */

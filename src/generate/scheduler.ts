@@ -4,6 +4,7 @@
 import { type Dims, PAGE } from "../engine/backend.ts";
 import type { PagePool } from "./pages.ts";
 import type { Sequence } from "./sequence.ts";
+import type { StateRows } from "./states.ts";
 
 /**
  * Continuous batching, first come first served. A step takes one token of every sequence that is being continued, then
@@ -67,7 +68,7 @@ export class Scheduler {
     for (let i = 0; i < running.length && tokens > 0; i++) {
       const sequence = running[i]!;
       if (sequence.count > 0 || isContinued(sequence)) continue;
-      sequence.count = chunk(sequence, tokens, rows);
+      sequence.count = this.#chunk(sequence, tokens, rows);
       tokens -= sequence.count;
       rows -= rowsOf(sequence);
     }
@@ -76,17 +77,52 @@ export class Scheduler {
       if (!this.#admit(sequence)) break;
       waiting.shift();
       running.push(sequence);
-      sequence.count = chunk(sequence, tokens, rows);
+      sequence.count = this.#chunk(sequence, tokens, rows);
       tokens -= sequence.count;
       rows -= rowsOf(sequence);
     }
     for (const sequence of running) if (sequence.count > 0) step.push(sequence);
+    const { states } = this.pool;
+    if (states)
+      for (const sequence of step) {
+        const { stateRow } = sequence;
+        // Zeros, or what others may go on from, is not overwritten.
+        sequence.nextStateRow = stateRow < 0 || states.isShared(stateRow) ? states.take() : stateRow;
+      }
     return step.length;
   }
 
   /** After the planned step has run. */
   advance(): void {
-    for (const sequence of this.step) sequence.past += sequence.count;
+    for (const sequence of this.step) {
+      sequence.past += sequence.count;
+      if (this.pool.states) this.#keepState(sequence, this.pool.states);
+    }
+  }
+
+  /** The state is kept with the last page wherever a step ends with a page. */
+  #keepState(sequence: Sequence, states: StateRows): void {
+    const { stateRow, nextStateRow, past } = sequence;
+    if (stateRow >= 0 && stateRow !== nextStateRow) states.release(stateRow);
+    sequence.stateRow = nextStateRow;
+    sequence.nextStateRow = -1;
+    if (!sequence.sample || past % PAGE !== 0) return;
+    const known = this.pool.remember(sequence.tokens, past, sequence.pages, sequence.adapter?.key);
+    if (known.length * PAGE < past) return;
+    const page = known.at(-1)!;
+    const kept = states.keep(page, sequence.stateRow);
+    if (sequence.keptPage >= 0) states.drop(sequence.keptPage);
+    // One within the answer is of use until there is a later one: nobody else has begun alike.
+    sequence.keptPage = kept && past > sequence.promptLength ? page : -1;
+  }
+
+  /** Tokens of a prompt for this step; with states, up to where one is to be kept. */
+  #chunk(sequence: Sequence, tokens: number, rows: number): number {
+    const count = chunk(sequence, tokens, rows);
+    if (!this.pool.states || !sequence.sample) return count;
+    const { past, length, branch } = sequence;
+    const end = past < branch ? branch : Math.floor((length - 1) / PAGE) * PAGE;
+    return past < end ? Math.min(count, end - past) : count;
   }
 
   #admit(sequence: Sequence): boolean {
@@ -95,6 +131,8 @@ export class Scheduler {
     const matched = sequence.sample
       ? pool.match(sequence.tokens, sequence.length - 1, sequence.adapter?.key)
       : [];
+    if (pool.states && sequence.sample)
+      sequence.branch = PAGE * pool.find(sequence.tokens, sequence.length - 1, sequence.adapter?.key).length;
     const missing = Math.ceil(sequence.length / PAGE) - matched.length;
     if (missing > pool.available) {
       for (const page of matched) pool.release(page);
@@ -107,6 +145,10 @@ export class Scheduler {
     for (const page of matched) sequence.addPage(page);
     for (let i = 0; i < missing; i++) sequence.addPage(pool.take());
     sequence.past = matched.length * PAGE;
+    if (pool.states && matched.length > 0) {
+      sequence.stateRow = pool.states.at(matched.at(-1)!)!;
+      pool.states.retain(sequence.stateRow);
+    }
     if (sequence.cached < 0) sequence.cached = sequence.past;
     sequence.state = "running";
     return true;
@@ -134,6 +176,10 @@ export class Scheduler {
     this.pool.remember(sequence.tokens, sequence.past, sequence.pages, sequence.adapter?.key);
     for (let i = 0; i < sequence.npages; i++) this.pool.release(sequence.pages[i]!);
     sequence.npages = 0;
+    const { stateRow, nextStateRow } = sequence;
+    if (stateRow >= 0) this.pool.states!.release(stateRow);
+    if (nextStateRow >= 0 && nextStateRow !== stateRow) this.pool.states!.release(nextStateRow);
+    sequence.stateRow = sequence.nextStateRow = sequence.keptPage = -1;
   }
 }
 

@@ -80,6 +80,13 @@ export class Sequence {
   count = 0;
   pages: Int32Array;
   npages = 0;
+  /** The row of the recurrent state after `past` tokens (-1: none, zeros), and the one after the planned step. */
+  stateRow = -1;
+  nextStateRow = -1;
+  /** Where the prompt parts from a known one: a state kept there will serve others. */
+  branch = 0;
+  /** The page that this sequence's newest state is kept with and that nobody else is likely to want; -1: none. */
+  keptPage = -1;
   /** Order of arrival, given by the scheduler. */
   arrival = -1;
   state: "waiting" | "running" | "done" = "waiting";

@@ -16,6 +16,7 @@ export class Step {
   readonly #positions: Int32Array;
   readonly #segments: Int32Array;
   readonly #pages: Int32Array;
+  readonly #slots: Int32Array;
   readonly #rows: Int32Array;
   readonly #width: number;
 
@@ -25,6 +26,7 @@ export class Step {
     this.#positions = new Int32Array(maxima.T);
     this.#segments = new Int32Array(maxima.S * 4);
     this.#pages = new Int32Array(maxima.S * width);
+    this.#slots = new Int32Array(maxima.S * 2);
     this.#rows = new Int32Array(maxima.R);
     this.#width = width;
   }
@@ -41,6 +43,8 @@ export class Step {
       this.#segments[row + 1] = count;
       this.#segments[row + 2] = past;
       this.#segments[row + 3] = sequence.slot;
+      this.#slots[s * 2] = sequence.stateRow;
+      this.#slots[s * 2 + 1] = sequence.nextStateRow;
       for (let i = 0; i < sequence.npages; i++) this.#pages[s * this.#width + i] = sequence.pages[i]!;
       for (let i = 0; i < count; i++, T++) {
         this.#tokens[T] = tokens[past + i]!;
@@ -66,6 +70,7 @@ export class Step {
       positions: this.#positions.subarray(0, T),
       segments: this.#segments.subarray(0, S * 4),
       pages: this.#pages.subarray(0, S * this.#width),
+      slots: this.#slots.subarray(0, S * 2),
       rows: this.#rows.subarray(0, R),
     };
   }

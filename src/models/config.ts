@@ -38,6 +38,8 @@ export interface Config {
   readonly layer_types?: readonly LayerType[];
   /** Positions that a token of a sliding layer sees, its own included. */
   readonly sliding_window?: number;
+  /** LFM2: tokens that a short convolution sees, its own included. */
+  readonly conv_L_cache?: number;
   /** How sliding layers rotate, where they do it their own way. */
   readonly rope_local?: Rope;
   /** For each layer 1, or 0 where positions are not rotated (so in SmolLM3's config.json); absent: all rotate. */

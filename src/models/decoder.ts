@@ -14,7 +14,7 @@ import {
 import type { Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
 import type { Batch, Module } from "./definition.ts";
-import { layerWindow } from "./layers.ts";
+import { kvLayers, layerWindow } from "./layers.ts";
 
 export type Shapes = Map<string, readonly number[]>;
 
@@ -104,7 +104,7 @@ export function attend(
   batch: Batch,
   scale = m.config.head_dim ** -0.5,
 ): Tensor {
-  const { num_attention_heads, num_key_value_heads, head_dim, num_hidden_layers: layers } = m.config;
+  const { num_attention_heads, num_key_value_heads, head_dim } = m.config;
   const table = batch.rope_table(i);
   const qr = table ? rope(q, batch.positions, table) : q;
   const kr = table ? rope(k, batch.positions, table) : k;
@@ -112,7 +112,8 @@ export function attend(
   let o: Tensor; // [T, Hq, D]
   if (batch.cache) {
     const { kv, pages } = batch.cache;
-    const attrs = { layer: i, layers, num_attention_heads, num_key_value_heads, head_dim, window, scale };
+    const [layer, layers] = [kvLayers(m.config, i), kvLayers(m.config)];
+    const attrs = { layer, layers, num_attention_heads, num_key_value_heads, head_dim, window, scale };
     kv_write(kr, v, kv, batch.segments, pages, attrs);
     o = attention_paged(qr, kv, batch.segments, pages, attrs);
   } else {
@@ -134,8 +135,8 @@ export function embedTokens(m: Module, batch: Batch): Tensor {
 }
 
 /** rms_norm of the wanted rows, then the head, which may be the embedding: x [T, C] -> [R, vocab_size] */
-export function normedHead(m: Module, x: Tensor, batch: Batch): Tensor {
+export function normedHead(m: Module, x: Tensor, batch: Batch, norm = "model.norm"): Tensor {
   const rows = gather_rows(x, batch.rows); // [R, C]
-  const h = rms_norm(rows, m.param("model.norm.weight"), m.config.rms_norm_eps);
+  const h = rms_norm(rows, m.param(`${norm}.weight`), m.config.rms_norm_eps);
   return m.linear(m.config.tie_word_embeddings ? "model.embed_tokens" : "lm_head", h);
 }

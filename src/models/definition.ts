@@ -24,6 +24,11 @@ export interface Batch {
   readonly token_types?: Tensor;
   /** Generation: the pool of KV pages, and i32 [S, P] their numbers. Absent: attention within the step. */
   readonly cache?: { readonly kv: Tensor; readonly pages: Tensor };
+  /**
+   * Generation, for types with a `stateSize`: state [rows, stateSize], and i32 [S, 2] which rows a segment reads and
+   * writes (see ops/recurrent.ts). Absent: it is zero before a segment's first token.
+   */
+  readonly recurrent?: { readonly state: Tensor; readonly slots: Tensor };
 }
 
 /** The parameters of a model being recorded. An adapter or a method replaces parts of one. */
@@ -45,6 +50,8 @@ export interface GgufForm {
   readonly layer_norm?: boolean;
   /** Rows of q and k lie with the halves of each head interleaved. */
   readonly interleaved?: boolean;
+  /** This type's metadata under the common keys, where they are its own or of another form. */
+  commonFields?(own: Fields): Fields;
   /**
    * What this type's metadata has beyond the common keys. `fields` are named without the architecture.
    * @throws {TypeError | RangeError} naming the key, the value found and the value wanted.
@@ -74,9 +81,11 @@ export interface Definition {
   stored?(name: string): StoredForm | undefined;
   /** Values of config.json's `hidden_act` that its blocks compute; the first is the default. Absent: silu alone. */
   readonly hidden_act?: readonly string[];
+  /** f32 values that the layers which do not attend keep of a sequence, all together. Absent: all layers attend. */
+  stateSize?(config: Config): number;
   /** `partial_rotary_factor` may be less than 1. */
   readonly partial_rotary?: boolean;
-  /** Layers may see a window only: `readConfig` gives `layer_types`. */
+  /** Layers may differ in what they see: `readConfig` gives `layer_types`. */
   readonly sliding?: boolean;
   /**
    * Fields of config.json that this type has beyond the common ones, which are read already, or reads in another way.

@@ -51,7 +51,8 @@ export function ggufDefinition(file: Pick<GgufFile, "name" | "metadata">): Defin
  */
 export function configFromGguf(file: GgufFile, ropeTensors: RopeTensors = {}): Config {
   const { model_type, gguf, partial_rotary, learned_positions } = ggufDefinition(file);
-  const fields = ggufFields(file, `${gguf.architecture}.`);
+  const own = ggufFields(file, `${gguf.architecture}.`);
+  const fields = gguf.commonFields?.(own) ?? own;
   const has = (tensor: string) => file.tensors.has(tensor);
   const hidden_size = fields.integer("embedding_length", LIMITS.hidden_size);
   const heads = fields.integer("attention.head_count", LIMITS.num_attention_heads);
@@ -92,7 +93,7 @@ export function configFromGguf(file: GgufFile, ropeTensors: RopeTensors = {}): C
     ...specialTokens(file),
   };
   checkHeads(fields, config, "attention.head_count_kv", "attention.key_length");
-  return { ...config, ...gguf.readConfig?.(fields, config, file) };
+  return { ...config, ...gguf.readConfig?.(own, config, file) };
 }
 
 const epsKey = ({ layer_norm }: GgufForm) => (layer_norm ? "layer_norm_epsilon" : "layer_norm_rms_epsilon");

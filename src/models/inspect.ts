@@ -111,11 +111,12 @@ function memoryAt(model: OpenedModel, ctx: number): Inspection["memory"] {
   return (["f16", "q8_0", "f32"] as const).map((kv) => {
     const {
       weights: w,
-      kv: cache,
+      kv: pages,
+      state,
       work,
       total,
     } = memoryNeeded(model.config, weights, { ctx, kv, T: 512, R: 8 });
-    return { ctx, kv, weights: w, cache, work, total };
+    return { ctx, kv, weights: w, cache: pages + state, work, total };
   });
 }
 

@@ -6,8 +6,11 @@ import type { Config } from "./config.ts";
 import type { Fields } from "./fields.ts";
 import { type Rope, ropeTable } from "./rope.ts";
 
-/** As in config.json's `layer_types`: all positions so far, or the last `sliding_window` of them. */
-export type LayerType = "full_attention" | "sliding_attention";
+/**
+ * As in config.json's `layer_types`: attention to all positions so far, or to the last `sliding_window` of them; or a layer
+ * that keeps a state of fixed size (`Definition.stateSize`): LFM2's short convolution.
+ */
+export type LayerType = "full_attention" | "sliding_attention" | "conv";
 
 export const WINDOW = { min: 1, max: 2 ** 30 };
 
@@ -22,18 +25,33 @@ export function readLayerTypes(
   layers: number,
   fallback: (i: number) => LayerType,
 ): Pick<Config, "layer_types" | "sliding_window"> {
+  const layer_types = layerTypesOf(fields, layers, ["full_attention", "sliding_attention"], fallback);
+  if (!layer_types.includes("sliding_attention")) return {};
+  return { layer_types, sliding_window: fields.integer("sliding_window", WINDOW) };
+}
+
+/**
+ * `layer_types` of a config.json: each one of `allowed`.
+ * @param fallback the type of layer i where the file has no list
+ * @throws {TypeError | RangeError} naming the field, the value found and the value wanted.
+ */
+export function layerTypesOf(
+  fields: Fields,
+  layers: number,
+  allowed: readonly LayerType[],
+  fallback: (i: number) => LayerType,
+): LayerType[] {
   const list = fields.value("layer_types");
   if (list !== undefined && !Array.isArray(list)) fields.fail("layer_types", list, "a list");
   if (list && list.length !== layers)
     fields.fail("layer_types", list, `${layers} types, one for each of num_hidden_layers`);
-  const layer_types = Array.from({ length: layers }, (_, i): LayerType => {
+  return Array.from({ length: layers }, (_, i): LayerType => {
     const type: unknown = list ? list[i] : fallback(i);
-    if (type !== "full_attention" && type !== "sliding_attention")
-      fields.fail(`layer_types[${i}]`, type, '"full_attention" or "sliding_attention"');
-    return type;
+    const known = allowed.find((one) => one === type);
+    if (!known)
+      fields.fail(`layer_types[${i}]`, type, allowed.map((one) => JSON.stringify(one)).join(" or "));
+    return known;
   });
-  if (!layer_types.includes("sliding_attention")) return {};
-  return { layer_types, sliding_window: fields.integer("sliding_window", WINDOW) };
 }
 
 /** Qwen's way: a window only with `use_sliding_window`, and then in the layers from `max_window_layers` on. */
@@ -74,6 +92,12 @@ export function windowToGguf({ model_type, layer_types, sliding_window }: Config
 /** Positions that a token sees in layer `i`, its own included; 0: all. */
 export function layerWindow(config: Config, i: number): number {
   return config.layer_types?.[i] === "sliding_attention" ? (config.sliding_window ?? 0) : 0;
+}
+
+/** How many of the layers before `end` attend: the number of layer `end` in the KV pool; by default all that have a place there. */
+export function kvLayers({ layer_types, num_hidden_layers }: Config, end = num_hidden_layers): number {
+  if (!layer_types) return end;
+  return layer_types.slice(0, end).filter((type) => type.endsWith("attention")).length;
 }
 
 /** How layer `i` rotates its heads; undefined where it has no positions of its own. */

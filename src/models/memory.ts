@@ -4,6 +4,8 @@
 import { type KvType, kvBlockBytes, PAGE } from "../engine/backend.ts";
 import { WEIGHT_TYPES, type WeightType } from "../engine/weights.ts";
 import type { Config } from "./config.ts";
+import { kvLayers } from "./layers.ts";
+import { definitionOf } from "./registry.ts";
 
 /** What a model is to be opened for. */
 export interface Sizes {
@@ -16,12 +18,16 @@ export interface Sizes {
   readonly T: number;
   /** Most rows of logits in a step. */
   readonly R: number;
+  /** Most sequences in a step; default 8. */
+  readonly S?: number;
 }
 
 export interface Memory {
   /** Bytes of weights in the backend's layout. */
   readonly weights: number;
   readonly kv: number;
+  /** Bytes of what recurrent layers keep of sequences. */
+  readonly state: number;
   /** Bytes of activations, tables and threads' scratch, about. */
   readonly work: number;
   readonly total: number;
@@ -30,7 +36,26 @@ export interface Memory {
 /** Bytes of a KV cache that holds `tokens`, in whole pages; layout in kernels/README.md. */
 export function kvBytes(config: Config, tokens: number, type: KvType): number {
   const block = kvBlockBytes(type, config.head_dim);
-  return Math.ceil(tokens / PAGE) * config.num_hidden_layers * config.num_key_value_heads * block;
+  return Math.ceil(tokens / PAGE) * kvLayers(config) * config.num_key_value_heads * block;
+}
+
+/** Most rows of the recurrent state beyond those that running sequences need, and the bytes that they may take together. */
+const MOST_KEPT = 32;
+const KEPT_BYTES = 2 ** 27;
+
+/** Values of the recurrent state of a sequence; 0: all layers attend. */
+export function stateSize(config: Config): number {
+  return definitionOf(config.model_type, "config.json").stateSize?.(config) ?? 0;
+}
+
+/**
+ * Rows of the recurrent state for steps of up to `S` sequences: one that each reads and one that it writes, and some that
+ * are kept for prompts that begin alike.
+ */
+export function stateRows(config: Config, S: number): number {
+  const size = stateSize(config);
+  if (size === 0) return 0;
+  return 2 * S + Math.max(1, Math.min(MOST_KEPT, Math.floor(KEPT_BYTES / (4 * size))));
 }
 
 /** Bytes of one matrix as 16-row panels. */
@@ -55,8 +80,9 @@ export function memoryNeeded(
     config;
   const row =
     3 * hidden_size + 2 * intermediate_size + (2 * num_attention_heads + 2 * num_key_value_heads) * head_dim;
+  const state = 4 * stateRows(config, sizes.S ?? 8) * stateSize(config);
   const work = 4 * (sizes.T * row + sizes.R * vocab_size + sizes.ctx * head_dim) + WORK_BYTES;
-  return { weights, kv, work, total: weights + kv + work };
+  return { weights, kv, state, work, total: weights + kv + state + work };
 }
 
 /** Threads' scratch and the process's own growth while it loads. */
@@ -75,7 +101,7 @@ export function checkFits(
 ): void {
   if (needed.total <= available) return;
   throw new RangeError(
-    `Cannot load ${JSON.stringify(name)}: it needs ${mib(needed.total)} (weights ${mib(needed.weights)}, ${sizes.kv} cache of ${sizes.cacheTokens ?? sizes.ctx} tokens ${mib(needed.kv)}, work ${mib(needed.work)}), but ${mib(available)} of memory is available; ${whatFits(config, needed, sizes, available)}`,
+    `Cannot load ${JSON.stringify(name)}: it needs ${mib(needed.total)} (weights ${mib(needed.weights)}, ${sizes.kv} cache of ${sizes.cacheTokens ?? sizes.ctx} tokens ${mib(needed.kv)},${needed.state > 0 ? ` state of recurrent layers ${mib(needed.state)},` : ""} work ${mib(needed.work)}), but ${mib(available)} of memory is available; ${whatFits(config, needed, sizes, available)}`,
   );
 }
 
@@ -83,7 +109,7 @@ export function checkFits(
 const KV_TYPES: readonly KvType[] = ["f32", "f16", "q8_0"];
 
 function whatFits(config: Config, needed: Memory, sizes: Sizes, available: number): string {
-  const left = available - needed.weights - needed.work;
+  const left = available - needed.weights - needed.state - needed.work;
   const smaller = KV_TYPES.slice(KV_TYPES.indexOf(sizes.kv) + 1);
   const fitting = smaller.find((type) => kvBytes(config, sizes.cacheTokens ?? sizes.ctx, type) <= left);
   if (fitting) return `--kv ${fitting} would fit`;
@@ -91,7 +117,7 @@ function whatFits(config: Config, needed: Memory, sizes: Sizes, available: numbe
   const tokens = Math.floor(left / page) * PAGE;
   const ctx = tokens >= 1024 ? tokens - (tokens % 512) : tokens;
   if (ctx >= 256 && ctx < sizes.ctx) return `--ctx ${ctx}${sizes.kv === "f16" ? "" : " --kv f16"} would fit`;
-  const smallest = kvBytes(config, 512, "f16") + needed.work;
+  const smallest = kvBytes(config, 512, "f16") + needed.state + needed.work;
   for (const type of ["q8_0", "q4_0"] as const) {
     const { blockSize, blockBytes } = WEIGHT_TYPES[type];
     const weights = (parameters(config) * blockBytes) / blockSize;

@@ -7,14 +7,26 @@ import type { Recorder, Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
 import { type Batch, type Definition, type Module, plainModule } from "./definition.ts";
 import { layerRope, ropeTableName, rotaryDim } from "./layers.ts";
+import { stateSize } from "./memory.ts";
 
 /** Name of the state that the KV pool is bound to. */
 export const KV = "kv";
+/** Name of the state that recurrent layers keep. */
+export const STATE = "state";
 /** Name of the state that the table of adapters is bound to. */
 export const ADAPTERS = "adapters";
 
-/** Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pool too. */
-export function declareBatch(g: Recorder, config: Config, ctx: number, paged: boolean): Batch {
+/**
+ * Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pool too, and for recurrent
+ * layers `stateRows` rows of state.
+ */
+export function declareBatch(
+  g: Recorder,
+  config: Config,
+  ctx: number,
+  paged: boolean,
+  stateRows = 0,
+): Batch {
   const batch: Batch = {
     tokens: g.input("tokens", "i32", ["T"]),
     positions: g.input("positions", "i32", ["T"]),
@@ -30,7 +42,11 @@ export function declareBatch(g: Recorder, config: Config, ctx: number, paged: bo
       ? batch
       : { ...batch, token_types: g.input("token_types", "i32", ["T"]) };
   const pages = g.input("pages", "i32", ["S", pagesFor(ctx)]);
-  return { ...batch, cache: { kv: g.state(KV, [0]), pages } };
+  const cache = { kv: g.state(KV, [0]), pages };
+  const size = stateSize(config);
+  if (size === 0) return { ...batch, cache };
+  const recurrent = { state: g.state(STATE, [stateRows, size]), slots: g.input("slots", "i32", ["S", 2]) };
+  return { ...batch, cache, recurrent };
 }
 
 /** KV pages that `tokens` positions take. */
@@ -55,11 +71,17 @@ export function recordEncoder(definition: Definition, config: Config, ctx: numbe
 
 /**
  * The program of a generation step. Inputs tokens, positions, segments, pages [S, ceil(ctx / 64)], rows; params under
- * their Hugging Face names and those of `ropeTables`; states `kv` and `adapters`; output `logits` [R, vocab_size].
+ * their Hugging Face names and those of `ropeTables`; states `kv` and `adapters`; output `logits` [R, vocab_size]. For types
+ * with recurrent layers also input slots [S, 2] and state `state` [stateRows, columns].
  */
-export function recordGeneration(definition: Definition, config: Config, ctx: number): Program {
+export function recordGeneration(
+  definition: Definition,
+  config: Config,
+  ctx: number,
+  stateRows = 0,
+): Program {
   return record((g) => {
-    const batch = declareBatch(g, config, ctx, true);
+    const batch = declareBatch(g, config, ctx, true, stateRows);
     const m = plainModule(g, definition, config, { table: g.state(ADAPTERS, [0]), ...batch });
     return { logits: forward(definition, m, batch) };
   });
@@ -69,9 +91,14 @@ export function recordGeneration(definition: Definition, config: Config, ctx: nu
  * The program of a scoring step: as a generation step, with one more input `targets` i32 [R], -1 for none, and one more
  * output `loss` [R, 1] = -log softmax(logits)[target], in nats.
  */
-export function recordScoring(definition: Definition, config: Config, ctx: number): Program {
+export function recordScoring(
+  definition: Definition,
+  config: Config,
+  ctx: number,
+  stateRows = 0,
+): Program {
   return record((g) => {
-    const batch = declareBatch(g, config, ctx, true);
+    const batch = declareBatch(g, config, ctx, true, stateRows);
     const m = plainModule(g, definition, config, { table: g.state(ADAPTERS, [0]), ...batch });
     const logits = forward(definition, m, batch);
     return { logits, loss: cross_entropy(logits, g.input("targets", "i32", ["R"])) };

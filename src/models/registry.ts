@@ -5,6 +5,7 @@ import type { Definition } from "./definition.ts";
 import { gemma3, gemma3_text } from "./gemma3_text.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
+import { lfm2 } from "./lfm2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { phi3 } from "./phi3.ts";
@@ -20,6 +21,7 @@ export const MODEL_TYPES: Readonly<Record<string, Definition>> = {
   phi3,
   smollm3,
   granite,
+  lfm2,
   gemma3_text,
   gemma3,
   gpt2,

@@ -51,7 +51,8 @@ export function typeFor(
   source: RowSource,
   wanted: SaveType | undefined,
 ): { type: WeightType; fallback: boolean } {
-  if (source.shape.length < 2) return { type: "f32", fallback: false };
+  // llama.cpp computes with kernels of convolutions in f32 alone.
+  if (source.shape.length < 2 || KERNEL.test(source.name)) return { type: "f32", fallback: false };
   // Tables of positions and kinds are small, and llama.cpp leaves them in floats.
   if (wanted && WEIGHT_TYPES[wanted].blockSize > 1 && FLOAT_TABLE.test(source.name))
     return { type: "f32", fallback: false };
@@ -60,6 +61,7 @@ export function typeFor(
   return fits ? { type, fallback: false } : { type: "f16", fallback: true };
 }
 
+const KERNEL = /\.conv(1d|\.conv)\.weight$/;
 const FLOAT_TABLE = /(\.wpe|\.position_embeddings|\.token_type_embeddings)\.weight$/;
 
 const PIECE_VALUES = 2 ** 20;

@@ -16,11 +16,11 @@ import { availableMemory } from "../engine/machine.ts";
 import type { Program } from "../engine/program.ts";
 import { isWeightType } from "../engine/weights.ts";
 import type { Config } from "./config.ts";
-import { ropeTables } from "./layers.ts";
+import { kvLayers, ropeTables } from "./layers.ts";
 import { type LoadOptions, loadWeights } from "./load.ts";
-import { checkFits, memoryNeeded } from "./memory.ts";
+import { checkFits, memoryNeeded, stateRows, stateSize } from "./memory.ts";
 import { checkTensors, type OpenedModel, weightShapes } from "./open.ts";
-import { ADAPTERS, KV, pagesFor, recordGeneration, recordScoring } from "./programs.ts";
+import { ADAPTERS, KV, pagesFor, recordGeneration, recordScoring, STATE } from "./programs.ts";
 import { type LinearTarget, linearTargets } from "./targets.ts";
 
 export interface RuntimeOptions extends LoadOptions {
@@ -50,7 +50,9 @@ export interface Runtime {
   readonly kvType: KvType;
   /** The KV pool's pages, as `Backend.readKv` gives them. */
   readonly kv: KvAccess;
-  /** Bytes of weights, and of the KV pool. */
+  /** What recurrent layers keep of sequences; absent: all layers attend. */
+  readonly states?: StateAccess;
+  /** Bytes of weights, and of the KV pool with the recurrent state. */
   readonly bytes: { readonly weights: number; readonly kv: number };
   /** Slots of changes that sequences may run with, as many as a step has sequences. */
   readonly adapters: AdapterTable;
@@ -69,6 +71,16 @@ export interface KvAccess {
   read(page: number): Uint8Array;
   /** Not while a sequence uses the page. */
   write(page: number, data: Uint8Array): void;
+}
+
+/** Rows of the recurrent state: one holds what all layers keep of a sequence. */
+export interface StateAccess {
+  readonly rows: number;
+  /** Values of a row. */
+  readonly columns: number;
+  read(row: number): Float32Array;
+  /** Not while a sequence uses the row. */
+  write(row: number, values: Float32Array): void;
 }
 
 /** The table of adapters: a slot holds what one adapter, or several together, change of the linears. */
@@ -115,7 +127,7 @@ export async function createRuntime(
   const maxima = { T: 512, S: 8, R: 8, ...options.maxima };
   const cacheTokens = options.cacheTokens ?? ctx;
   checkTensors(model);
-  const sizes = { ctx, kv: kvType, cacheTokens, T: maxima.T, R: maxima.R };
+  const sizes = { ctx, kv: kvType, cacheTokens, T: maxima.T, R: maxima.R, S: maxima.S };
   const needed = memoryNeeded(config, weightShapes(model), sizes);
   checkFits(model.name, config, needed, sizes, options.availableMemory ?? availableMemory());
 
@@ -135,9 +147,9 @@ export async function createRuntime(
       bound.set(name, table);
     }
     const pages = pagesFor(cacheTokens);
-    const { num_hidden_layers: layers, num_key_value_heads, head_dim } = config;
+    const { num_key_value_heads, head_dim } = config;
     const kvSpec = (pages: number): KvSpec => ({
-      layers,
+      layers: kvLayers(config),
       num_key_value_heads,
       head_dim,
       pages,
@@ -146,11 +158,16 @@ export async function createRuntime(
     const pool = (pages: number) => backend.kv(kvSpec(pages));
     const kv = pool(pages);
     owned.push(kv);
-    const compile = (recorded: Program, maxima: Dims, kv: Storage): Executable => {
+    const columns = stateSize(config);
+    const rows = stateRows(config, maxima.S);
+    const state = columns > 0 ? backend.dense("f32", [rows, columns]) : undefined;
+    if (state) owned.push(state);
+    const compile = (recorded: Program, maxima: Dims, kv: Storage, state?: Storage): Executable => {
       const program = fuse(recorded);
       const executable = backend.compile(program, maxima);
       for (const { name } of program.params) executable.bind(name!, bound.get(name!)!);
       executable.bind(KV, kv);
+      if (state) executable.bind(STATE, state);
       return executable;
     };
     const targets = linearTargets(definition, config);
@@ -160,7 +177,7 @@ export async function createRuntime(
     });
     const table = backend.adapters(maxima.S, linears);
     owned.push(table);
-    executable = compile(recordGeneration(definition, config, ctx), maxima, kv);
+    executable = compile(recordGeneration(definition, config, ctx, rows), maxima, kv, state);
     executable.bind(ADAPTERS, table);
     const pagesPerSequence = Math.ceil(ctx / PAGE);
     return {
@@ -178,7 +195,22 @@ export async function createRuntime(
         read: (page) => backend.readKv(kv, page),
         write: (page, data) => backend.writeKv(kv, page, data),
       },
-      bytes: { weights: [...weights.values()].reduce((sum, w) => sum + w.bytes, 0), kv: kv.bytes },
+      ...(state && {
+        states: {
+          rows,
+          columns,
+          read(row) {
+            const values = new Float32Array(columns);
+            backend.read(state, values, row * columns);
+            return values;
+          },
+          write: (row, values) => backend.write(state, values, row * columns),
+        },
+      }),
+      bytes: {
+        weights: [...weights.values()].reduce((sum, w) => sum + w.bytes, 0),
+        kv: kv.bytes + (state?.bytes ?? 0),
+      },
       adapters: {
         slots: maxima.S,
         targets,
@@ -194,7 +226,10 @@ export async function createRuntime(
           const table = backend.adapters(1, linears);
           own.push(table);
           if (changes) backend.setAdapter(table, 0, changes);
-          const executable = compile(recordScoring(definition, config, ctx), maxima, kv);
+          // Each sequence has a row of its own.
+          const state = columns > 0 ? backend.dense("f32", [maxima.S, columns]) : undefined;
+          if (state) own.push(state);
+          const executable = compile(recordScoring(definition, config, ctx, maxima.S), maxima, kv, state);
           own.push(executable);
           executable.bind(ADAPTERS, table);
           return { executable, maxima, pages, pagesPerSequence, free };

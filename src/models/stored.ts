@@ -5,14 +5,21 @@ import { dequantize, type WeightType, weightBytes } from "../engine/weights.ts";
 import type { Source, TensorInfo } from "../formats/index.ts";
 import { asWeight } from "../formats/index.ts";
 
-/** `transposed`: a matrix as [in, out]. `less_one`: a vector w, where the model multiplies by 1 + w. */
-export type StoredForm = "transposed" | "less_one";
+/**
+ * `transposed`: a matrix as [in, out]. `less_one`: a vector w, where the model multiplies by 1 + w. `depthwise`: a kernel
+ * [channels, taps] as [channels, 1, taps].
+ */
+export type StoredForm = "transposed" | "less_one" | "depthwise";
 
 /**
  * The tensor as a parameter: made when it is read, the whole at once, and kept only while somebody reads it.
  * One of another rank or type is left as it is, for the checks of shapes and types to refuse.
  */
 export function fromStored(tensor: TensorInfo, form: StoredForm): TensorInfo {
+  if (form === "depthwise") {
+    const [channels, one, taps] = tensor.shape;
+    return tensor.shape.length === 3 && one === 1 ? { ...tensor, shape: [channels!, taps!] } : tensor;
+  }
   const float = tensor.type === "f32" || tensor.type === "f16" || tensor.type === "bf16";
   if (!float || tensor.shape.length !== (form === "transposed" ? 2 : 1)) return tensor;
   const { type } = asWeight(tensor);
@@ -28,6 +35,7 @@ export function fromStored(tensor: TensorInfo, form: StoredForm): TensorInfo {
 
 /** A parameter's shape as it is stored. */
 export function storedShape(shape: readonly number[], form: StoredForm | undefined): readonly number[] {
+  if (form === "depthwise") return [shape[0]!, 1, ...shape.slice(1)];
   return form === "transposed" ? shape.toReversed() : shape;
 }
 
@@ -38,6 +46,10 @@ export async function* toStored(
   shape: readonly number[],
   form: StoredForm,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  if (form === "depthwise") {
+    yield* pieces;
+    return;
+  }
   const count = shape.reduce((a, b) => a * b, 1);
   const whole = new Uint8Array(weightBytes(type, count));
   let end = 0;

@@ -7,7 +7,7 @@ export interface Part {
   readonly ids: readonly number[];
   /** Tokens of the sequence that are in the cache already. */
   readonly past: number;
-  /** The sequence's page numbers, in order. */
+  /** The sequence's page numbers, in order. The first is its row of a recurrent state too. */
   readonly pages: readonly number[];
 }
 
@@ -31,6 +31,7 @@ export async function step(runtime: Runtime, parts: readonly Part[]): Promise<Fl
       positions: i32(positions),
       segments: i32(segments),
       pages: i32(pages),
+      slots: i32(parts.flatMap(({ past, pages }) => [past > 0 ? pages[0]! : -1, pages[0]!])),
       rows: i32(tokens.map((_, i) => i)),
     },
   );

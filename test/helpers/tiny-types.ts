@@ -4,6 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeSafetensors } from "../../src/formats/index.ts";
 import { definitionOf, parseConfig } from "../../src/models/index.ts";
+import { storedShape } from "../../src/models/stored.ts";
 
 const base = {
   hidden_size: 48,
@@ -115,6 +116,23 @@ export const TINY_TYPES: Readonly<Record<string, TinyType>> = {
       eos_token_id: 2,
     },
   },
+  lfm2: {
+    config: {
+      ...base,
+      model_type: "lfm2",
+      hidden_size: 64,
+      head_dim: undefined,
+      rms_norm_eps: undefined,
+      norm_eps: 1e-5,
+      num_hidden_layers: 5,
+      full_attn_idxs: [2, 4],
+      block_ff_dim: 108, // 72 of it, and then a multiple of 16
+      block_multiple_of: 16,
+      conv_L_cache: 3,
+      tie_embedding: true,
+      tie_word_embeddings: undefined,
+    },
+  },
   granite: {
     config: {
       ...base,
@@ -167,7 +185,7 @@ export async function writeTinyType(folder: string, config: object): Promise<voi
     return {
       name,
       type: "f32" as const,
-      shape: form === "transposed" ? [cols, rows] : shape,
+      shape: storedShape(shape, form),
       data: async () => new Uint8Array(values.buffer),
     };
   });

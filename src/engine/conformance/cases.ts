@@ -64,6 +64,8 @@ const paged: Operand = {
   values: (i, T) => (i === 2 ? 70 : i === 6 ? 3 : segments.values!(i, T)),
 };
 const pages: Operand = { kind: "ids", shape: ["S", 4], values: (i) => [3, 1, 6, 2, 0, 5, 4, 7][i]! };
+/** Rows of a state that the two segments read and write: one goes to another row, one begins with zeros. */
+const readWritten: Operand = { kind: "ids", shape: ["S", 2], values: (i) => [1, 2, -1, 3][i]! };
 const pool: Operand = { kind: "kv", shape: [0] };
 
 function kvCase(op: OpName, type: KvType, D: number, operands: readonly Operand[], window = 0): Case {
@@ -276,6 +278,29 @@ export const CASES: readonly Case[] = [
   kvCase("attention_paged", "f32", 40, [x("T", 6, 40), pool, paged, pages], 20),
   kvCase("attention_paged", "q8_0", 40, [x("T", 6, 40), pool, paged, pages], 20),
   kvCase("attention_paged", "q8_0", 80, [x("T", 6, 80), pool, paged, pages]),
+  ...[3, 4, 6].flatMap((K) => {
+    const kernel = weight(37, K, ["f32", "f16", "bf16", "dense"]);
+    const held = [state(4, 9 + (K - 1) * 37), readWritten];
+    return [
+      row("causal_conv", [x("T", 37), kernel, segments], { offset: 0 }, `of ${K}`, false),
+      row("causal_conv", [x("T", 37), kernel, paged, ...held], { offset: 5 }, `of ${K}, state`, false),
+      row("causal_conv_grad", [x("T", 37), x("T", 37), kernel, segments], {}, `of ${K}`, false),
+      row(
+        "short_conv",
+        [x("T", 37), x("T", 37), x("T", 37), kernel, paged, ...held],
+        { offset: 9 },
+        `of ${K}, state`,
+        false,
+      ),
+    ];
+  }),
+  row(
+    "short_conv",
+    [x("T", 37), x("T", 37), x("T", 37), weight(37, 3, ["dense"]), segments],
+    { offset: 0 },
+    "",
+    false,
+  ),
   row(
     "adamw",
     [

@@ -37,6 +37,7 @@ import { lora } from "./lora.ts";
 import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
 import { cross_entropy, layer_norm, rms_norm, softmax_last } from "./norm.ts";
 import { accumulate, adamw, sum_squares } from "./optim.ts";
+import { causal_conv, causal_conv_grad, short_conv } from "./recurrent.ts";
 import { broadcast_last, broadcast_rows, max_last, sum_last, sum_rows } from "./reduce.ts";
 import { rope } from "./rope.ts";
 
@@ -80,6 +81,8 @@ export const CORE = {
   attention_grad,
   kv_write,
   attention_paged,
+  causal_conv,
+  causal_conv_grad,
   adamw,
   accumulate,
   sum_squares,
@@ -95,6 +98,7 @@ export const FUSED = {
   layer_norm,
   softmax_last,
   cross_entropy,
+  short_conv,
   rope_write,
   linear,
 };
