@@ -10,7 +10,8 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /**
  * A model without arithmetic: its pages hold tokens, and the next token is a hash of all tokens up to here, read from
- * the pages that the step names. So a wrong page, position or row gives another text.
+ * the pages that the step names. So a wrong page, position or row gives another text. With rows of a recurrent state the
+ * hash goes on from the one that the state holds, which must be that of the pages.
  */
 class HashModel implements Executable {
   readonly arenaBytes = 0;
@@ -18,10 +19,12 @@ class HashModel implements Executable {
   readonly width: number;
   runs = 0;
   failAt = -1;
+  readonly states: Int32Array;
   #next: number[] = [];
   #busy = false;
 
-  constructor(pages: number, width: number) {
+  constructor(pages: number, width: number, states = 0) {
+    this.states = new Int32Array(states).fill(-1);
     this.memory = new Int32Array(pages * PAGE).fill(-1);
     this.width = width;
   }
@@ -43,14 +46,24 @@ class HashModel implements Executable {
     const next: number[] = [];
     for (let s = 0; s < dims.S; s++) {
       const [start, length, past] = segments!.subarray(s * 4) as unknown as [number, number, number];
+      const [from, to] = inputs.slots!.subarray(s * 2) as unknown as [number, number];
+      let state = from < 0 ? 7 : this.states[from]!;
+      if (this.states.length > 0) {
+        expect(from < 0).toBe(past === 0);
+        for (let other = 0; other < dims.S; other++)
+          if (other !== s) expect(inputs.slots!.subarray(other * 2, other * 2 + 2)).not.toContain(to);
+      }
       const slot = (i: number) => pages![s * this.width + Math.floor(i / PAGE)]! * PAGE + (i % PAGE);
       for (let i = 0; i < length; i++) {
         expect(positions![start + i]).toBe(past + i);
         this.memory[slot(past + i)] = tokens![start + i]!;
         let hash = 7;
         for (let j = 0; j <= past + i; j++) hash = (hash * 31 + this.memory[slot(j)]!) % 1000003;
+        state = (state * 31 + tokens![start + i]!) % 1000003;
+        if (this.states.length > 0) expect(state).toBe(hash);
         next[start + i] = hash % VOCAB;
       }
+      if (this.states.length > 0) this.states[to] = state;
     }
     this.#next = [...wanted!].map((row) => next[row]!);
     if (this.runs++ % 3 === 0) await turn(); // a step takes time: others come and go meanwhile
@@ -92,10 +105,13 @@ const row = (): SampleRow => ({
   logprobs: -1,
 });
 
-function setup(pages: number, maxima: Dims, ctx = pages * PAGE) {
+function setup(pages: number, maxima: Dims, ctx = pages * PAGE, states = 0) {
   const width = Math.ceil(ctx / PAGE);
-  const executable = new HashModel(pages, width);
-  const engine = new Engine({ executable, maxima, ctx, vocab_size: VOCAB, pages, pagesPerSequence: width });
+  const executable = new HashModel(pages, width, states);
+  const engine = new Engine({
+    ...{ executable, maxima, ctx, vocab_size: VOCAB, pages, pagesPerSequence: width },
+    ...(states > 0 && { states: { rows: states } }),
+  });
   return { engine, executable };
 }
 
@@ -164,13 +180,15 @@ describe("Engine", () => {
       T: fc.nat(80),
       R: fc.nat(6),
       failAt: fc.option(fc.nat(30), { nil: -1 }),
+      spare: fc.option(fc.integer({ min: 1, max: 6 }), { nil: undefined }),
     });
     await fc.assert(
       fc.asyncProperty(
         setting,
         fc.array(request, { minLength: 1, maxLength: 9 }),
-        async ({ pages, S, T, R, failAt }, requests) => {
-          const { engine, executable } = setup(pages, { T: S + T, S, R: S + R });
+        async ({ pages, S, T, R, failAt, spare }, requests) => {
+          const rows = spare === undefined ? 0 : 2 * S + spare;
+          const { engine, executable } = setup(pages, { T: S + T, S, R: S + R }, undefined, rows);
           executable.failAt = failAt;
           const jobs = requests.map((r) => ({
             ...r,
@@ -200,11 +218,35 @@ describe("Engine", () => {
           await turn();
           const { pool, size } = engine.scheduler;
           expect([pool.available, size]).toEqual([pages, 0]);
+          for (let i = 0; i < rows; i++) pool.states!.take();
+          expect(() => pool.states?.take() ?? pool.release(0)).toThrow(RangeError);
           await engine.close();
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
+  });
+
+  it("goes on from where a recurrent state was kept: behind a prompt, where two part, and in an answer", async () => {
+    const { engine } = setup(32, { T: 512, S: 4, R: 4 }, undefined, 12);
+    const cached = async (prompt: number[], n: number) => {
+      const one = job(prompt, n);
+      engine.add(one.sequence);
+      await one.done;
+      expect(one.ids).toEqual(expected(prompt, n));
+      return one.sequence.cached;
+    };
+    const begin = ids(3 * PAGE, 1);
+    const first = [...begin, ...ids(40, 2)];
+    expect(await cached(first, 3)).toBe(0);
+    expect(await cached(first, 3), "the same again").toBe(3 * PAGE);
+    const longer = [...first, ...expected(first, 3), ...ids(90, 3)];
+    expect(await cached(longer, 2 * PAGE), "a longer one").toBe(3 * PAGE);
+    const next = [...longer, ...expected(longer, 2 * PAGE), ...ids(5, 4)];
+    expect(await cached(next, 1), "the next turn").toBe(7 * PAGE);
+    const other = [...begin.slice(0, 2 * PAGE), ...ids(100, 5)];
+    expect(await cached(other, 1), "no state is where it parts").toBe(0);
+    expect(await cached([...begin.slice(0, 2 * PAGE), ...ids(80, 6)], 1), "now there is one").toBe(2 * PAGE);
   });
 
   it("ends at an end token, which is given too", async () => {

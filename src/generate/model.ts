@@ -239,7 +239,7 @@ export class Model implements AsyncDisposable {
    */
   async saveSession(path: string, ids: ArrayLike<number>, options: SessionOptions = {}): Promise<number> {
     const key = this.#sessionKey(options);
-    return saveSession(path, ids, key, this.#engine.scheduler.pool, this.#parts.runner.kv);
+    return saveSession(path, ids, key, this.#engine.scheduler.pool, this.#parts.runner);
   }
 
   /**
@@ -249,7 +249,7 @@ export class Model implements AsyncDisposable {
   async loadSession(path: string, options: SessionOptions = {}): Promise<Int32Array> {
     const key = this.#sessionKey(options);
     const { scheduler, vocab_size } = this.#engine;
-    return loadSession(path, key, scheduler.pool, this.#parts.runner.kv, vocab_size);
+    return loadSession(path, key, scheduler.pool, this.#parts.runner, vocab_size);
   }
 
   #sessionKey({ adapter }: SessionOptions): SessionKey {

@@ -10,11 +10,17 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from "../formats/index.ts";
-import type { KvAccess } from "../models/runtime.ts";
+import type { KvAccess, StateAccess } from "../models/runtime.ts";
 import type { PagePool } from "./pages.ts";
 
 const FORMAT = "pith-session";
 const VERSION = "1";
+
+/** The memory that sessions are of. `states`: of recurrent layers, if the model has any. */
+export interface SessionMemory {
+  readonly kv: KvAccess;
+  readonly states?: StateAccess;
+}
 
 /** What the keys and values of a session depend on, besides its tokens. */
 export interface SessionKey {
@@ -26,7 +32,8 @@ export interface SessionKey {
 
 /**
  * Writes what the pool still has of `ids`: whole pages of 64 tokens from the beginning. Atomic; the name ends in
- * .safetensors. Tensors: `ids` [N] and, for every layer, `layers.i.k` and `layers.i.v` [N, heads, head_dim].
+ * .safetensors. Tensors: `ids` [N] and, for every layer that attends, `layers.i.k` and `layers.i.v` [N, heads,
+ * head_dim]; for models with recurrent layers `state` behind the last token, and N ends where one was kept.
  * @returns tokens written; 0: there was no whole page, and nothing is written
  */
 export async function saveSession(
@@ -34,7 +41,7 @@ export async function saveSession(
   ids: ArrayLike<number>,
   key: SessionKey,
   pool: PagePool,
-  kv: KvAccess,
+  { kv, states }: SessionMemory,
 ): Promise<number> {
   const tokens = Int32Array.from(ids);
   const pages = pool.match(tokens, tokens.length, key.adapter);
@@ -48,12 +55,21 @@ export async function saveSession(
     const { num_key_value_heads, head_dim, type } = kv.spec;
     const shape = [count, num_key_value_heads, head_dim];
     const idBytes = new Uint8Array(tokens.slice(0, count).buffer);
+    const state = states?.read(pool.states!.at(pages.at(-1)!)!);
+    const stateBytes = state && new Uint8Array(state.buffer);
     const tensors: TensorToWrite[] = [
       { name: "ids", type: "i32", shape: [count], data: async () => idBytes },
       ...parts.map((part, i) => ({ name: partName(i), type, shape, data: async () => part })),
     ];
+    if (stateBytes)
+      tensors.push({ name: "state", type: "f32", shape: [state.length], data: async () => stateBytes });
     const metadata = new Map(
-      Object.entries({ format: FORMAT, version: VERSION, ...key, sha256: digest([idBytes, ...parts]) }),
+      Object.entries({
+        format: FORMAT,
+        version: VERSION,
+        ...key,
+        sha256: digest([idBytes, ...parts, ...(stateBytes ? [stateBytes] : [])]),
+      }),
     );
     await writeSafetensors(path, tensors, { metadata });
     return count;
@@ -72,7 +88,7 @@ export async function loadSession(
   path: string,
   key: SessionKey,
   pool: PagePool,
-  kv: KvAccess,
+  { kv, states }: SessionMemory,
   vocab_size: number,
 ): Promise<Int32Array> {
   const source = await openFile(path);
@@ -90,13 +106,18 @@ export async function loadSession(
     if (count === 0 || count % PAGE !== 0)
       throw wrong(`it has ${count} tokens, wanted a multiple of ${PAGE}`);
     const names = ["ids", ...Array.from({ length: 2 * spec.layers }, (_, i) => partName(i))];
+    if (states) names.push("state");
     const bytes: Uint8Array[] = [];
     // All is checked before anything that large is read.
     for (const name of names) {
       const tensor = tensors.get(name);
       if (!tensor) throw wrong(`tensor "${name}" is missing`);
       const [wantedType, wanted] =
-        name === "ids" ? ["i32", [count]] : [type, [count, num_key_value_heads, head_dim]];
+        name === "ids"
+          ? ["i32", [count]]
+          : name === "state"
+            ? ["f32", [states!.columns]]
+            : [type, [count, num_key_value_heads, head_dim]];
       if (tensor.type !== wantedType || tensor.shape.join() !== wanted.join())
         throw wrong(
           `tensor "${name}" is ${tensor.type} [${tensor.shape}], but the cache wants ${wantedType} [${wanted}]`,
@@ -112,14 +133,23 @@ export async function loadSession(
     const ids = new Int32Array(bytes[0]!.slice().buffer);
     const bad = ids.find((id) => id < 0 || id >= vocab_size);
     if (bad !== undefined) throw wrong(`it holds token ${bad}, wanted 0 to ${vocab_size - 1}`);
-    putIntoPool(ids, bytes.slice(1), key.adapter, pool, kv);
+    const state = states && new Float32Array(bytes.pop()!.slice().buffer);
+    putIntoPool(ids, bytes.slice(1), key.adapter, pool, kv, states, state);
     return ids;
   } finally {
     await source.close();
   }
 }
 
-function putIntoPool(ids: Int32Array, parts: Uint8Array[], root: string, pool: PagePool, kv: KvAccess): void {
+function putIntoPool(
+  ids: Int32Array,
+  parts: Uint8Array[],
+  root: string,
+  pool: PagePool,
+  kv: KvAccess,
+  states?: StateAccess,
+  state?: Float32Array,
+): void {
   const pages: number[] = [];
   try {
     for (let i = 0; i < ids.length / PAGE; i++) {
@@ -130,7 +160,13 @@ function putIntoPool(ids: Int32Array, parts: Uint8Array[], root: string, pool: P
       copyPage(data, parts, i, "in");
       kv.write(page, data);
     }
-    pool.remember(ids, ids.length, Int32Array.from(pages), root);
+    const known = pool.remember(ids, ids.length, Int32Array.from(pages), root);
+    if (states && state) {
+      const row = pool.states!.take();
+      states.write(row, state);
+      pool.states!.keep(known.at(-1)!, row);
+      pool.states!.release(row);
+    }
   } finally {
     for (const page of pages) pool.release(page);
   }

@@ -59,7 +59,7 @@ export const lfm2: Definition = {
     // A list, 0 where a layer does not attend.
     commonFields(own) {
       const list = own.value(HEADS_KV);
-      const most = Array.isArray(list) ? list.reduce((a, b) => (a > b ? a : b), 0) : list;
+      const most = Array.isArray(list) ? list.reduce((a, b) => Math.max(a, b), 0) : list;
       return new Fields(own.file, (key) => (key === HEADS_KV ? most : own.value(key)), own.prefix);
     },
     readConfig(fields, { num_hidden_layers, num_key_value_heads }) {

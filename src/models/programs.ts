@@ -20,13 +20,7 @@ export const ADAPTERS = "adapters";
  * Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pool too, and for recurrent
  * layers `stateRows` rows of state.
  */
-export function declareBatch(
-  g: Recorder,
-  config: Config,
-  ctx: number,
-  paged: boolean,
-  stateRows = 0,
-): Batch {
+export function declareBatch(g: Recorder, config: Config, ctx: number, paged: boolean, stateRows = 0): Batch {
   const batch: Batch = {
     tokens: g.input("tokens", "i32", ["T"]),
     positions: g.input("positions", "i32", ["T"]),
@@ -91,12 +85,7 @@ export function recordGeneration(
  * The program of a scoring step: as a generation step, with one more input `targets` i32 [R], -1 for none, and one more
  * output `loss` [R, 1] = -log softmax(logits)[target], in nats.
  */
-export function recordScoring(
-  definition: Definition,
-  config: Config,
-  ctx: number,
-  stateRows = 0,
-): Program {
+export function recordScoring(definition: Definition, config: Config, ctx: number, stateRows = 0): Program {
   return record((g) => {
     const batch = declareBatch(g, config, ctx, true, stateRows);
     const m = plainModule(g, definition, config, { table: g.state(ADAPTERS, [0]), ...batch });

@@ -89,7 +89,8 @@ export const causal_conv: CoreOp<StateAttrs> = {
     eachSegment(rest, attrs, (K - 1) * C, (start, length, state) => {
       const before = state.slice();
       // Row t of the segment; negative: of the state.
-      const at = (t: number, c: number) => (t < 0 ? before[(K - 1 + t) * C + c]! : x!.data[(start + t) * C + c]!);
+      const at = (t: number, c: number) =>
+        t < 0 ? before[(K - 1 + t) * C + c]! : x!.data[(start + t) * C + c]!;
       for (let t = 0; t < length; t++)
         for (let c = 0; c < C; c++) {
           let sum = 0;
