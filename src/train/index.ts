@@ -15,6 +15,7 @@ export { Job } from "./job.ts";
 export { type AdapterOptions, adapterTrainable } from "./methods/adapter.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
 export { METHODS, type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
+export { type PreferenceOptions, type PreferenceResult, PreferenceStep } from "./methods/preference.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
 export { recordGradients } from "./programs.ts";
 export { Random } from "./random.ts";

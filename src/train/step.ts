@@ -25,9 +25,9 @@ export class TrainStep implements Learner {
   readonly trained: ReadonlyMap<string, readonly number[]>;
   /** Updates so far. */
   steps = 0;
-  private readonly backend: Backend;
-  private readonly trainable: Trainable;
-  private readonly maxima: Dims;
+  protected readonly backend: Backend;
+  protected readonly trainable: Trainable;
+  protected readonly maxima: Dims;
   private readonly storages: Map<string, Storage>;
   private readonly executables: Executable[] = [];
   private readonly norm: Executable;
@@ -65,7 +65,7 @@ export class TrainStep implements Learner {
   }
 
   /** A program over batches, compiled when it is first wanted. Derived states are brought up to date. */
-  private async ready(name: string, record: () => Program): Promise<Executable> {
+  protected async ready(name: string, record: () => Program): Promise<Executable> {
     if (this.derive && !this.derived) await this.derive.run(NO_DIMS, {});
     this.derived = true;
     const known = this.made.get(name);
@@ -97,7 +97,7 @@ export class TrainStep implements Learner {
    * @param loss what an error says it was
    * @returns length of the scaled gradient, before clipping
    */
-  private async applyGradients(loss: number, factor: number, options: AdamW): Promise<number> {
+  protected async applyGradients(loss: number, factor: number, options: AdamW): Promise<number> {
     const squares = new Float32Array(1);
     await this.norm.run(NO_DIMS, {});
     this.norm.read("squares", squares);
@@ -174,15 +174,18 @@ export class TrainStep implements Learner {
 }
 
 /** The tokens that have a target: their logits alone are made. */
-function rowsOf({ targets }: TrainBatch): Int32Array {
+export function rowsOf({ targets }: TrainBatch): Int32Array {
   return Int32Array.from(targets.keys()).filter((t) => targets[t]! >= 0);
 }
 
-function dims({ tokens, starts }: TrainBatch, rows: Int32Array): Dims {
+export function dims({ tokens, starts }: TrainBatch, rows: Int32Array): Dims {
   return { T: tokens.length, S: starts.length, R: rows.length };
 }
 
-function inputs({ tokens, targets, starts }: TrainBatch, rows: Int32Array): Record<string, Int32Array> {
+export function inputs(
+  { tokens, targets, starts }: TrainBatch,
+  rows: Int32Array,
+): Record<string, Int32Array> {
   const positions = new Int32Array(tokens.length);
   const segments = new Int32Array(starts.length * 4);
   starts.forEach((start, s) => {

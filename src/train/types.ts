@@ -53,7 +53,7 @@ export interface Learner {
    * @throws {RangeError} on a loss or gradient that is not finite, or a loss above `max_loss`; then nothing has changed
    */
   step(batches: readonly TrainBatch[], options: AdamW): Promise<StepResult>;
-  /** Mean loss a target, without learning. */
+  /** Mean loss a target (`tokens` of them), without learning; with pairs a pair, and `tokens` counts pairs. */
   evaluate(batch: TrainBatch): Promise<{ readonly loss: number; readonly tokens: number }>;
   /** Every trained parameter by its name, with its shape. */
   readonly trained: ReadonlyMap<string, readonly number[]>;
