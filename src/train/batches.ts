@@ -46,53 +46,48 @@ const rows = (item: Item): number => parts(item).reduce((sum, { ids }) => sum + 
 
 /**
  * Every sample once an epoch, in an order that the seed and the epoch give; a step's samples are packed into its
- * micro-batches by best fit, the longest first. The last step of an epoch may be smaller.
+ * micro-batches by best fit. A step may begin in one epoch and end in the next, so only the last one is smaller.
  * @throws {RangeError} naming file and line of a sample that does not fit, or has nothing to learn.
  */
 export function packedBatches(items: readonly Item[], options: PackedOptions): Batches {
-  const { limits, batch_tokens, epochs, seed } = options;
+  const { limits, batch_tokens, epochs, seed, max_steps } = options;
   for (const [name, value] of Object.entries({ batch_tokens, epochs }))
     if (!(value > 0)) throw new RangeError(`Cannot train with ${name} ${value}: wanted more than 0`);
   checkItems(items, limits);
-  const lengths = Int32Array.from(items, rows);
-  const plan = (epoch: number) =>
-    cut(new Random(seed, STREAM.order, epoch).permutation(items.length), lengths, batch_tokens);
-  // A share of an epoch, as in 0.5, takes that share of its steps.
-  const firsts = [0]; // first step of each epoch, and the end
+  const order = new Uint32Array(Math.ceil(items.length * epochs));
   for (let epoch = 0; epoch < epochs; epoch++) {
-    const steps = plan(epoch).length;
-    firsts.push(firsts.at(-1)! + (epoch + 1 <= epochs ? steps : Math.ceil(steps * (epochs - epoch))));
+    const [at, shuffled] = [
+      epoch * items.length,
+      new Random(seed, STREAM.order, epoch).permutation(items.length),
+    ];
+    order.set(shuffled.subarray(0, order.length - at), at);
   }
-  let kept = { epoch: -1, steps: [] as Uint32Array[] };
+  const ends = cut(order, Int32Array.from(items, rows), batch_tokens);
   return {
-    steps: Math.min(firsts.at(-1)!, options.max_steps ?? Infinity),
+    steps: Math.min(ends.length, max_steps ?? Infinity),
     step(i) {
-      const epoch = firsts.findIndex((_, e) => i < (firsts[e + 1] ?? Infinity));
-      if (kept.epoch !== epoch) kept = { epoch, steps: plan(epoch) };
-      const at = i - firsts[epoch]!;
-      const chosen = [...kept.steps[at]!].map((n) => items[n]!);
+      const chosen = [...order.subarray(ends[i - 1] ?? 0, ends[i])].map((n) => items[n]!);
       return {
         batches: packItems(chosen, limits),
-        epoch: epoch + (at + 1) / kept.steps.length,
+        epoch: ends[i]! / items.length,
         sources: chosen.flatMap((item) => parts(item).map(({ source }) => source)),
       };
     },
   };
 }
 
-/** The order in pieces of at most `most` tokens. */
-function cut(order: Uint32Array, lengths: Int32Array, most: number): Uint32Array[] {
-  const steps: Uint32Array[] = [];
+/** Where the pieces of an order end that have at most `most` tokens, or one item. */
+function cut(order: Uint32Array, lengths: Int32Array, most: number): number[] {
+  const ends: number[] = [];
   let [start, tokens] = [0, 0];
   order.forEach((n, i) => {
     if (i > start && tokens + lengths[n]! > most) {
-      steps.push(order.subarray(start, i));
+      ends.push(i);
       [start, tokens] = [i, 0];
     }
     tokens += lengths[n]!;
   });
-  steps.push(order.subarray(start));
-  return steps;
+  return [...ends, order.length];
 }
 
 /**

@@ -22,5 +22,5 @@ export { Random } from "./random.ts";
 export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";
 export { TrainStep } from "./step.ts";
 export type { MethodTrainable, Trainable, TrainedParameter } from "./trainable.ts";
-export { type StepEvent, type TrainOptions, type TrainResult, train } from "./trainer.ts";
+export { type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";
 export type * from "./types.ts";

@@ -7,7 +7,7 @@ import { packedBatches, packItems } from "./batches.ts";
 import { firstDifference } from "./checkpoint.ts";
 import { readMetrics, type StepRecord } from "./metrics.ts";
 import type { TrainStep } from "./step.ts";
-import { checkpointFolder, type StepEvent, type TrainOptions, type TrainResult, train } from "./trainer.ts";
+import { checkpointFolder, type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";
 
 const root = await mkdtemp(join(tmpdir(), "pith-train-"));
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -17,7 +17,7 @@ const folder = () => join(root, String(folders++));
 const samples = tinySamples(30);
 const data = packedBatches(samples, { limits: SIZE, batch_tokens: 90, epochs: 2, seed: 3 });
 const evaluation = packItems(tinySamples(8, 2), SIZE);
-const SETTINGS: TrainOptions = {
+const SETTINGS: FitOptions = {
   lr: 1e-2,
   weight_decay: 0.1,
   max_grad_norm: 1,
@@ -27,15 +27,15 @@ const SETTINGS: TrainOptions = {
 };
 
 interface Ended {
-  readonly result: TrainResult;
+  readonly result: FitResult;
   readonly state: Record<string, string>;
   readonly steps: StepEvent[];
 }
 
-async function run(options: TrainOptions, given?: TrainStep): Promise<Ended> {
+async function run(options: FitOptions, given?: TrainStep): Promise<Ended> {
   const learner = given ?? (await tinyLearner());
   const steps: StepEvent[] = [];
-  const job = train(learner, data, options);
+  const job = fit(learner, data, options);
   for await (const step of job) steps.push(step);
   const ended = { result: await job.result, state: everything(learner), steps };
   learner.close();
@@ -43,10 +43,10 @@ async function run(options: TrainOptions, given?: TrainStep): Promise<Ended> {
 }
 
 /** Stops a run after a step, as Ctrl-C does. */
-async function stoppedAt(step: number, options: TrainOptions): Promise<void> {
+async function stoppedAt(step: number, options: FitOptions): Promise<void> {
   const learner = await tinyLearner();
   const interrupt = new AbortController();
-  const job = train(learner, data, { ...options, signal: interrupt.signal });
+  const job = fit(learner, data, { ...options, signal: interrupt.signal });
   await expect(
     (async () => {
       for await (const event of job) if (event.step === step) interrupt.abort(new Error("Ctrl-C"));
@@ -114,8 +114,7 @@ test.each([1, 2, 5, data.steps - 1])(
 test("a run that would not be the same is not resumed, and says what differs", async () => {
   const options = { ...SETTINGS, folder: folder(), settings: { data: { "a.jsonl": "digest 1" }, seed: 1 } };
   await stoppedAt(2, options);
-  const refused = (other: Partial<TrainOptions>) =>
-    expect(run({ ...options, resume: true, ...other })).rejects;
+  const refused = (other: Partial<FitOptions>) => expect(run({ ...options, resume: true, ...other })).rejects;
   await refused({ lr: 1e-3 }).toThrow(/: lr was 0.01 when the run began, and is 0.001 now; wanted the same$/);
   await refused({ settings: { ...options.settings, data: { "a.jsonl": "digest 2" } } }).toThrow(
     'data.a.jsonl was "digest 1" when the run began, and is "digest 2" now',
@@ -144,7 +143,7 @@ test("a damaged checkpoint or a cut metrics.jsonl is refused, and nothing is los
     const damaged = Buffer.from(bytes);
     damaged[at]! ^= 1;
     await writeFile(file, damaged);
-    await expect(train(learner, data, { ...options, resume: true }).result).rejects.toThrow(/damaged|JSON/);
+    await expect(fit(learner, data, { ...options, resume: true }).result).rejects.toThrow(/damaged|JSON/);
     expect(everything(learner)).toEqual(before);
   }
   learner.close();
@@ -184,7 +183,7 @@ test("patience ends a run that gets no better, and the best weights are kept", a
 
 test("leaving the loop stops the run", async () => {
   const learner = await tinyLearner();
-  const job = train(learner, data, SETTINGS);
+  const job = fit(learner, data, SETTINGS);
   for await (const { step } of job) if (step === 2) break;
   await expect(job.result).rejects.toThrow("Training was stopped after step");
   expect(learner.steps).toBeLessThan(data.steps);

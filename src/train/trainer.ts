@@ -20,7 +20,7 @@ import { MetricsFile, type StepRecord } from "./metrics.ts";
 import { checkSchedule, learningRate, type Schedule } from "./schedule.ts";
 import type { AdamW, Learner, Sample, TrainBatch } from "./types.ts";
 
-export interface TrainOptions extends Schedule, Omit<AdamW, "lr"> {
+export interface FitOptions extends Schedule, Omit<AdamW, "lr"> {
   /** Evaluated before the first step, every `eval_steps` steps, and after the last. */
   readonly evaluation?: readonly TrainBatch[];
   /** Default: ten times in the run. */
@@ -61,7 +61,7 @@ export interface StepEvent {
   readonly eval_loss?: number;
 }
 
-export interface TrainResult {
+export interface FitResult {
   /** Updates made, those before a resume included. */
   readonly step: number;
   /** Why it ended. */
@@ -94,7 +94,7 @@ export const checkpointFolder = (folder: string) => join(folder, "checkpoints");
  * @throws {Error} when the signal aborts, after a checkpoint; when a resumed run would not be the same.
  * @throws {RangeError} when loss or gradient are not finite or the loss exceeds `max_loss`, before the update.
  */
-export function train(learner: Learner, data: Batches, options: TrainOptions): Job<StepEvent, TrainResult> {
+export function fit(learner: Learner, data: Batches, options: FitOptions): Job<StepEvent, FitResult> {
   checkSchedule(options);
   return new Job((report, signal) => new Run(learner, data, options).all(report, signal), options.signal);
 }
@@ -102,7 +102,7 @@ export function train(learner: Learner, data: Batches, options: TrainOptions): J
 class Run {
   private readonly learner: Learner;
   private readonly data: Batches;
-  private readonly options: TrainOptions;
+  private readonly options: FitOptions;
   private readonly checkpoints: string | undefined;
   private readonly evalSteps: number;
   private state: RunState;
@@ -113,7 +113,7 @@ class Run {
   private savedAt = performance.now();
   private readonly recent: { tokens: number; seconds: number }[] = [];
 
-  constructor(learner: Learner, data: Batches, options: TrainOptions) {
+  constructor(learner: Learner, data: Batches, options: FitOptions) {
     this.learner = learner;
     this.data = data;
     this.options = options;
@@ -149,7 +149,7 @@ class Run {
     };
   }
 
-  async all(report: (step: StepEvent) => void, signal: AbortSignal): Promise<TrainResult> {
+  async all(report: (step: StepEvent) => void, signal: AbortSignal): Promise<FitResult> {
     await this.open();
     try {
       if (this.state.step === 0 && this.options.evaluation) await this.evaluateFirst(signal);
@@ -306,7 +306,7 @@ class Run {
     return `; ${JSON.stringify(this.checkpoints)} holds step ${this.savedStep}, from which resume goes on`;
   }
 
-  private result(): TrainResult {
+  private result(): FitResult {
     const { step, first_eval, best, tokens, seconds } = this.state;
     const last = this.records.filter((r) => r.loss !== undefined).slice(-Math.max(1, Math.ceil(step / 10)));
     const targets = last.reduce((sum, r) => sum + r.targets!, 0);
