@@ -46,7 +46,7 @@ describe("task files", () => {
 
   it.each<[string, unknown, RegExp]>([
     ["no JSON", "{", /Cannot read "t.jsonl, line 2": found .*, want JSON/],
-    ["no object", row([1]), /"t.jsonl, line 2": found no object/],
+    ["no object", row([1]), /"t.jsonl, line 2": found a list, wanted an object/],
     ["no question", row({ completion: "b" }), /found neither "messages" and "prompt", wanted one/],
     [
       "two questions",

@@ -1,7 +1,8 @@
 // Task files: JSONL, a question and its right answer on each line. What is wrong is named by file and line.
 
-import { isObject, type Json, parseJson } from "../formats/json.ts";
-import type { ChatMessage } from "../tokenizer/index.ts";
+import { isObject, type Json, jsonKind, parseJson } from "../formats/json.ts";
+import { type JsonLine, lineName, parseJsonLines } from "../formats/jsonl.ts";
+import { type ChatMessage, readMessages } from "../tokenizer/index.ts";
 
 /** What an answer is measured by. */
 export type Metric = "exact" | "label" | "slots" | "json" | "choice";
@@ -38,10 +39,7 @@ export interface Task {
  * @throws {SyntaxError | TypeError | RangeError} naming the file and the line
  */
 export function parseTask(text: string, name: string, metric?: Metric): Task {
-  const lines: TaskLine[] = [];
-  text.split("\n").forEach((row, i) => {
-    if (row.trim() !== "") lines.push(parseLine(i === 0 ? row.replace(/^\uFEFF/, "") : row, i + 1, name));
-  });
+  const lines = parseJsonLines(text, name).map((line) => parseLine(line, name));
   if (lines.length === 0)
     throw new RangeError(`Cannot read ${JSON.stringify(name)}: it has no lines, wanted JSONL`);
   const chosen = metric ?? metricOf(lines[0]!);
@@ -49,25 +47,23 @@ export function parseTask(text: string, name: string, metric?: Metric): Task {
   return { name, lines, metric: chosen };
 }
 
-function parseLine(row: string, line: number, name: string): TaskLine {
-  const where = `${name}, line ${line}`;
-  const value = parseJson(row, where);
+function parseLine({ line, value }: JsonLine, name: string): TaskLine {
+  const where = lineName(name, line);
   const fail = (message: string): never => {
     throw new TypeError(`Cannot read ${JSON.stringify(where)}: ${message}`);
   };
-  if (!isObject(value)) return fail("found no object, wanted one");
   const field = (key: string) => (Object.hasOwn(value, key) ? value[key] : undefined);
   const { messages, completion } = messagesOf(field("messages"), field("completion"), fail);
   const prompt = field("prompt");
   if (prompt !== undefined && typeof prompt !== "string")
-    return fail(`"prompt" is ${kind(prompt)}, wanted text`);
+    return fail(`"prompt" is ${jsonKind(prompt)}, wanted text`);
   if ((messages === undefined) === (prompt === undefined))
     return fail(`found ${messages ? "both" : "neither"} "messages" and "prompt", wanted one of them`);
   const strings = (key: string): string[] | undefined => {
     const list = field(key);
     if (list === undefined) return undefined;
     if (!Array.isArray(list) || list.length < 2 || !list.every((x) => typeof x === "string" && x !== ""))
-      return fail(`"${key}" is ${kind(list)}, wanted a list of at least two texts`);
+      return fail(`"${key}" is ${jsonKind(list)}, wanted a list of at least two texts`);
     return list as string[];
   };
   const [choices, labels, schema, tools] = [
@@ -77,8 +73,9 @@ function parseLine(row: string, line: number, name: string): TaskLine {
     field("tools"),
   ];
   if (schema !== undefined && !isObject(schema) && typeof schema !== "boolean")
-    return fail(`"schema" is ${kind(schema)}, wanted an object`);
-  if (tools !== undefined && !Array.isArray(tools)) return fail(`"tools" is ${kind(tools)}, wanted a list`);
+    return fail(`"schema" is ${jsonKind(schema)}, wanted an object`);
+  if (tools !== undefined && !Array.isArray(tools))
+    return fail(`"tools" is ${jsonKind(tools)}, wanted a list`);
   return {
     line,
     ...(messages && { messages }),
@@ -95,20 +92,15 @@ function messagesOf(
   messages: Json | undefined,
   completion: Json | undefined,
   fail: (message: string) => never,
-) {
+): { messages: ChatMessage[] | undefined; completion: Json | undefined } {
   if (messages === undefined) return { messages: undefined, completion };
-  if (!Array.isArray(messages) || messages.length === 0)
-    return fail(`"messages" is ${kind(messages)}, wanted a list of at least one`);
-  for (const message of messages)
-    if (!isObject(message) || typeof message.role !== "string")
-      return fail(`a message is ${kind(message)}, wanted an object with a "role"`);
-  const last = messages.at(-1) as { [key: string]: Json };
-  if (last.role !== "assistant") return { messages: messages as unknown as ChatMessage[], completion };
+  const read = readMessages(messages, "messages", fail);
+  const last = read.at(-1)!;
+  if (last.role !== "assistant") return { messages: read, completion };
   if (completion !== undefined)
     return fail(`the last message is the assistant's and there is a "completion", wanted one right answer`);
-  if (messages.length === 1)
-    return fail("the assistant's message is the only one, wanted a question before it");
-  return { messages: messages.slice(0, -1) as unknown as ChatMessage[], completion: last.content };
+  if (read.length === 1) return fail("the assistant's message is the only one, wanted a question before it");
+  return { messages: read.slice(0, -1), completion: last.content as Json | undefined };
 }
 
 function metricOf({ choices, labels, schema, completion }: TaskLine): Metric {
@@ -143,11 +135,11 @@ function checkFor(metric: Metric, line: TaskLine, name: string): void {
   if (completion === undefined && !(metric === "json"))
     fail(`"completion" is missing, wanted the right answer`);
   if ((metric === "exact" || metric === "label") && typeof completion !== "string")
-    fail(`"completion" is ${kind(completion)}, wanted text`);
+    fail(`"completion" is ${jsonKind(completion)}, wanted text`);
   if (metric === "label" && labels && !labels.includes(completion as string))
     fail(`"completion" is ${JSON.stringify(completion)}, wanted one of the ${labels.length} labels`);
   if (metric === "slots" && slotsOf(completion) === undefined)
-    fail(`"completion" is ${kind(completion)}, wanted a JSON object or a list of them`);
+    fail(`"completion" is ${jsonKind(completion)}, wanted a JSON object or a list of them`);
   if (metric === "choice") {
     if (!choices) fail(`"choices" is missing, wanted a list of answers`);
     if (rightChoice(line) < 0)
@@ -159,7 +151,7 @@ function checkFor(metric: Metric, line: TaskLine, name: string): void {
     completion !== undefined &&
     slotsOf(completion) === undefined
   )
-    fail(`"completion" is ${kind(completion)}, wanted JSON or a "schema"`);
+    fail(`"completion" is ${jsonKind(completion)}, wanted JSON or a "schema"`);
 }
 
 /** Number of the right choice, or -1. */
@@ -168,11 +160,4 @@ export function rightChoice({ choices = [], completion }: TaskLine): number {
   return Number.isInteger(completion) && choices[completion as number] !== undefined
     ? (completion as number)
     : -1;
-}
-
-function kind(value: Json | undefined): string {
-  if (value === undefined) return "missing";
-  if (value === null) return "null";
-  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }

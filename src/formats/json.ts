@@ -8,13 +8,13 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 const MAX_DEPTH = 16;
 
 /**
- * The value of JSON `text`. Objects hold their keys as own properties, `__proto__` too: look them up with
- * `Object.hasOwn` or `Object.entries`.
+ * The value of JSON `text`, nested at most `depth` deep. Objects hold their keys as own properties, `__proto__` too:
+ * look them up with `Object.hasOwn` or `Object.entries`.
  * @throws {SyntaxError} saying what was found; `fileName` is what the message calls the text.
  */
-export function parseJson(text: string, fileName: string): Json {
+export function parseJson(text: string, fileName: string, depth = MAX_DEPTH): Json {
   const action = `Cannot read ${JSON.stringify(fileName)}: found`;
-  checkKeys(text, action);
+  checkKeys(text, action, depth);
   try {
     return JSON.parse(text) as Json;
   } catch (error) {
@@ -24,6 +24,14 @@ export function parseJson(text: string, fileName: string): Json {
 
 export function isObject(value: Json | undefined): value is { [key: string]: Json } {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** What a JSON value is, in an error that must not show it: a text of the user's data, say. */
+export function jsonKind(value: Json | undefined): string {
+  if (value === undefined) return "missing";
+  if (value === null) return "null";
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 /** A JSON value as an error shows it: short, and `missing` when there is none. */
@@ -36,7 +44,7 @@ export function describeJson(value: Json | undefined): string {
 }
 
 /** Refuses a key that comes twice in one object, and deep nesting. What is no JSON at all is left to JSON.parse. */
-function checkKeys(text: string, action: string): void {
+function checkKeys(text: string, action: string, depth: number): void {
   const open: (Set<string> | undefined)[] = []; // keys of each open object; undefined for an array
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
@@ -52,8 +60,8 @@ function checkKeys(text: string, action: string): void {
       }
       i = end;
     } else if (code === 0x7b || code === 0x5b) {
-      if (open.length === MAX_DEPTH) {
-        throw new SyntaxError(`${action} JSON nested deeper than ${MAX_DEPTH}, want a flatter value`);
+      if (open.length === depth) {
+        throw new SyntaxError(`${action} JSON nested deeper than ${depth}, want a flatter value`);
       }
       open.push(code === 0x7b ? new Set() : undefined);
     } else if (code === 0x7d || code === 0x5d) open.pop();

@@ -7,7 +7,7 @@ import { builtins, Refusal } from "./template/builtins.ts";
 import { runTemplate } from "./template/interpreter.ts";
 import { type Node, parseTemplate } from "./template/parse.ts";
 import { Text } from "./template/text.ts";
-import { fromHost } from "./template/values.ts";
+import { fromHost, type Owner, ownRoles } from "./template/values.ts";
 import type { ChatInput, ChatSegment, Tokenizer } from "./types.ts";
 
 /**
@@ -60,14 +60,25 @@ export class ChatTemplate {
     return out;
   }
 
-  #render(input: ChatInput): Text {
+  /**
+   * Where the text of a conversation comes from message `index` (from 0), its role aside: `[start, end)` in ascending
+   * order. What a filter made anew (JSON of a tool call, say) is in none.
+   */
+  spans(input: ChatInput, index: number): [start: number, end: number][] {
+    const from = `messages[${index}].`;
+    const { trusted } = this.#render(input, (place) => place.startsWith(from) && !place.endsWith(".role"));
+    return Array.from({ length: trusted.length / 2 }, (_, i) => [trusted[2 * i]!, trusted[2 * i + 1]!]);
+  }
+
+  /** @param of - follow the strings that it says so of through the rendering, instead of the template's own. */
+  #render(input: ChatInput, of?: Owner): Text {
     const at = `Cannot render chat template ${JSON.stringify(this.name)}: `;
-    const { value, size } = hostInput(input, at);
+    const { value, size } = hostInput(input, at, of ?? ownRoles);
     const budget = new Budget(size);
     const globals = builtins(budget, new Date());
     for (const [name, item] of value) globals.set(name, item);
     try {
-      return runTemplate(this.#program, globals, budget);
+      return runTemplate(this.#program, globals, budget, of ? Text.plain : Text.own);
     } catch (error) {
       if (error instanceof Refusal) {
         throw new TypeError(
@@ -86,7 +97,7 @@ export class ChatTemplate {
   }
 }
 
-function hostInput(input: ChatInput, at: string) {
+function hostInput(input: ChatInput, at: string, owner: Owner) {
   if (!Array.isArray(input.messages)) {
     throw new TypeError(`${at}messages is ${typeof input.messages}, want a list of messages`);
   }
@@ -94,10 +105,11 @@ function hostInput(input: ChatInput, at: string) {
   const value = new Map<string, ReturnType<typeof fromHost>["value"]>();
   for (const [name, item] of Object.entries({ add_generation_prompt: false, ...input })) {
     if (item === undefined) continue;
-    const converted = fromHost(item, `${at}${name}`);
+    const converted = fromHost(item, `${at}${name}`, (place, text) => owner(place.slice(at.length), text));
     size += converted.size;
     // Begin and end tokens belong to the model, not to a message.
-    const own = (name === "bos_token" || name === "eos_token") && typeof item === "string";
+    const own =
+      owner === ownRoles && (name === "bos_token" || name === "eos_token") && typeof item === "string";
     value.set(name, own ? Text.own(item) : converted.value);
   }
   // As transformers has it, these two are none where there are none.
@@ -110,10 +122,12 @@ function hostInput(input: ChatInput, at: string) {
  * the tokenizer's unless `input` has them. No begin token is added beside the template's own.
  */
 export function encodeChat(tokenizer: Tokenizer, template: ChatTemplate, input: ChatInput): number[] {
-  const text = (id: number | undefined): string | undefined =>
-    id === undefined ? undefined : tokenizer.tokenText(id);
-  const bos = text(tokenizer.bosId) ?? "";
-  const eos = text(tokenizer.eosIds[0]) ?? "";
   const special = tokenizer.specialTokens.keys();
-  return tokenizer.encodeSegments(template.segments({ bos_token: bos, eos_token: eos, ...input }, special));
+  return tokenizer.encodeSegments(template.segments(withTokens(tokenizer, input), special));
+}
+
+/** The input with the tokenizer's begin and end tokens, where it has none of its own. */
+export function withTokens(tokenizer: Tokenizer, input: ChatInput): ChatInput {
+  const text = (id: number | undefined): string => (id === undefined ? "" : (tokenizer.tokenText(id) ?? ""));
+  return { bos_token: text(tokenizer.bosId), eos_token: text(tokenizer.eosIds[0]), ...input };
 }

@@ -90,32 +90,58 @@ export class TextTokenizer implements Tokenizer {
     }
     const { addSpecial = true, parseSpecial = false } = options;
     const out: number[] = addSpecial ? [...this.#parts.prefix] : [];
-    this.#encodePieces((parseSpecial ? this.#all : this.#plain).split(text), out);
+    this.#encodePieces((parseSpecial ? this.#all : this.#plain).split(text), [out]);
     if (addSpecial) out.push(...this.#parts.suffix);
     return out;
   }
 
   encodeSegments(segments: readonly ChatSegment[]): number[] {
+    return this.encodeParts([segments])[0]!;
+  }
+
+  encodeParts(parts: readonly (readonly ChatSegment[])[]): number[][] {
     const pieces: (string | number)[] = [];
-    for (const { text, trusted } of segments) {
-      for (const piece of (trusted ? this.#all : this.#plain).split(text)) {
-        // Text on both sides of a border is one text, so that it becomes the ids it would have as a whole.
-        const last = pieces[pieces.length - 1];
-        if (typeof piece === "string" && typeof last === "string") pieces[pieces.length - 1] = last + piece;
-        else pieces.push(piece);
+    const ends: number[] = [];
+    for (const segments of parts) {
+      const start = pieces.length;
+      for (const { text, trusted } of segments) {
+        for (const piece of (trusted ? this.#all : this.#plain).split(text)) {
+          // Text on both sides of a border is one text, so that it becomes the ids it would have as a whole.
+          const last = pieces.length > start ? pieces[pieces.length - 1] : undefined;
+          if (typeof piece === "string" && typeof last === "string") pieces[pieces.length - 1] = last + piece;
+          else pieces.push(piece);
+        }
       }
+      ends.push(pieces.length);
     }
-    const out: number[] = [];
-    this.#encodePieces(pieces, out);
+    const out = parts.map((): number[] => []);
+    this.#encodePieces(pieces, out, ends);
     return out;
   }
 
-  #encodePieces(pieces: (string | number)[], out: number[]): void {
+  /** Ids of all pieces; those before `ends[k]` go to `out[k]`. */
+  #encodePieces(pieces: (string | number)[], out: readonly number[][], ends = [pieces.length]): void {
     if (this.#strips.size > 0) this.#strip(pieces);
+    let part = 0;
     for (const [i, piece] of pieces.entries()) {
-      if (typeof piece === "number") out.push(piece);
-      else if (piece !== "") this.#parts.encodeText(piece, i === 0, out);
+      while (i >= ends[part]!) part++;
+      if (typeof piece === "number") out[part]!.push(piece);
+      else if (piece !== "") {
+        const before = i > 0 && i === ends[part - 1] ? pieces[i - 1] : undefined;
+        if (typeof before === "string") this.#encodeBehind(before, piece, i === 1, out[part]!);
+        else this.#parts.encodeText(piece, i === 0, out[part]!);
+      }
     }
+  }
+
+  /** Ids of `piece` as it goes on from `before`: a section of its own would begin with a space in SentencePiece. */
+  #encodeBehind(before: string, piece: string, first: boolean, out: number[]): void {
+    const tail = before.slice(Math.max(before.lastIndexOf("\n"), before.length - 32, 0));
+    const [ids, both]: [number[], number[]] = [[], []];
+    this.#parts.encodeText(tail, first && tail === before, ids);
+    this.#parts.encodeText(tail + piece, first && tail === before, both);
+    if (ids.every((id, i) => id === both[i])) for (const id of both.slice(ids.length)) out.push(id);
+    else this.#parts.encodeText(piece, false, out);
   }
 
   /** Takes white space away where a token wants none beside it. */

@@ -28,6 +28,8 @@ export interface Tokenizer {
    * Text is cut only at tokens, so borders between segments do not change the ids.
    */
   encodeSegments(segments: readonly ChatSegment[]): number[];
+  /** The same in parts: ids of each one. No token crosses from one part to the next. */
+  encodeParts(parts: readonly (readonly ChatSegment[])[]): number[][];
   /**
    * Bytes of all tokens in a row, read as UTF-8 (invalid bytes become U+FFFD), less the one leading space
    * that SentencePiece-like tokenizers put before a text.

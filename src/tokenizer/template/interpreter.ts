@@ -57,9 +57,14 @@ class LoopExit {
   }
 }
 
-/** Runs a template. `globals` are the names it starts with. */
-export function runTemplate(program: Node, globals: ReadonlyMap<string, Value>, budget: Budget): Text {
-  const interpreter = new Interpreter(budget);
+/** Runs a template. `globals` are the names it starts with; `literal` makes the text of its literals. */
+export function runTemplate(
+  program: Node,
+  globals: ReadonlyMap<string, Value>,
+  budget: Budget,
+  literal: (value: string) => Text,
+): Text {
+  const interpreter = new Interpreter(budget, literal);
   const scope = new Scope();
   for (const [name, value] of globals) scope.names.set(name, value);
   if (program.type !== "Program") throw new TypeError(`a template begins with ${program.type}`);
@@ -70,10 +75,12 @@ class Interpreter {
   readonly #budget: Budget;
   /** Text of each literal, made once. */
   readonly #literals = new Map<Node, Text>();
+  readonly #makeLiteral: (value: string) => Text;
   #calls = 0;
 
-  constructor(budget: Budget) {
+  constructor(budget: Budget, literal: (value: string) => Text) {
     this.#budget = budget;
+    this.#makeLiteral = literal;
   }
 
   block(body: readonly Node[], scope: Scope): Text {
@@ -332,7 +339,7 @@ class Interpreter {
 
   #literal(node: Node, value: string): Text {
     let text = this.#literals.get(node);
-    if (!text) this.#literals.set(node, (text = Text.own(value)));
+    if (!text) this.#literals.set(node, (text = this.#makeLiteral(value)));
     return text;
   }
 

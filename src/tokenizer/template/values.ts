@@ -56,11 +56,17 @@ const ROLES = new Set(
   "system user assistant tool developer function ipython model observation environment critic".split(" "),
 );
 
+/** Whether a string of the host's at a place (`messages[0].role`) is the template's own. */
+export type Owner = (place: string, text: string) => boolean;
+
+/** What makes control tokens: of the messages, the roles alone. */
+export const ownRoles: Owner = (place, text) => place.endsWith(".role") && ROLES.has(text);
+
 /**
  * Plain data (JSON) as template values, and its size in characters and values.
  * @throws {TypeError} on a function, a class instance or a cycle, naming the place.
  */
-export function fromHost(input: unknown, where: string): { value: Value; size: number } {
+export function fromHost(input: unknown, where: string, owner: Owner): { value: Value; size: number } {
   let size = 0;
   const convert = (item: unknown, at: string, depth: number): Value => {
     size++;
@@ -69,7 +75,7 @@ export function fromHost(input: unknown, where: string): { value: Value; size: n
     switch (typeof item) {
       case "string":
         size += item.length;
-        return at.endsWith(".role") && ROLES.has(item) ? Text.own(item) : Text.plain(item);
+        return owner(at, item) ? Text.own(item) : Text.plain(item);
       case "number":
         return Number.isInteger(item) ? item : new Float(item);
       case "boolean":
