@@ -11,6 +11,14 @@ export {
   windowBatches,
 } from "./batches.ts";
 export type { Settings } from "./checkpoint.ts";
+export {
+  type Columns,
+  type DataOptions,
+  type DataStats,
+  overlapWarning,
+  readPairs,
+  readSamples,
+} from "./data/index.ts";
 export { Job } from "./job.ts";
 export { type AdapterOptions, adapterTrainable } from "./methods/adapter.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
