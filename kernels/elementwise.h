@@ -110,10 +110,41 @@ static void geglu(const Run& run, const Node& node, int thread) {
       [](V gate, V up) PITH_LAMBDA { return gelu(gate) * up; });
 }
 
+// [dgate, dup], [gate, up, dy]: f(x, &slope) is act(x) and its derivative.
+template <class F>
+PITH_INLINE void gated_grad(const Run& run, const Node& node, int thread, F f) {
+  float *dgate = data(node, 0), *dup = data(node, 1);
+  const float *gate = data(node, 2), *up = data(node, 3), *dy = data(node, 4);
+  int64_t begin, end;
+  share(size(node, 0), GRAIN, run.threads, thread, &begin, &end);
+  for (int64_t i = begin; i < end; i += 16) {
+    int64_t n = end - i;
+    V slope, d = load_upto(dy + i, n), act = f(load_upto(gate + i, n), &slope);
+    store_upto(dgate + i, d * load_upto(up + i, n) * slope, n);
+    store_upto(dup + i, d * act, n);
+  }
+}
+static void swiglu_grad(const Run& run, const Node& node, int thread) {
+  gated_grad(run, node, thread, [](V x, V* slope) PITH_LAMBDA {
+    V s = sigmoid(x), act = x * s;
+    *slope = fma(act, splat(1.0f) - s, s);
+    return act;
+  });
+}
+static void geglu_grad(const Run& run, const Node& node, int thread) {
+  gated_grad(run, node, thread, [](V x, V* slope) PITH_LAMBDA {
+    constexpr float two = 1.5957691216057308f, cube = two * 0.044715f;  // as in gelu
+    V square = x * x, s = sigmoid(x * fma(square, splat(cube), splat(two))), act = x * s;
+    *slope = fma(act * (splat(1.0f) - s), fma(square, splat(3 * cube), splat(two)), s);
+    return act;
+  });
+}
+
 #define PITH_ELEMENTWISE                                                                                             \
   {"neg", neg, nullptr}, {"exp", exp, nullptr}, {"log", log, nullptr}, {"sqrt", sqrt, nullptr},                      \
       {"rsqrt", rsqrt, nullptr}, {"tanh", tanh, nullptr}, {"sigmoid", sigmoid, nullptr}, {"abs", abs, nullptr},      \
       {"step", step, nullptr}, {"silu", silu, nullptr}, {"gelu", gelu, nullptr}, {"scale", scale, nullptr},          \
       {"shift", shift, nullptr}, {"add", add, nullptr}, {"sub", sub, nullptr}, {"mul", mul, nullptr},                \
       {"div", div, nullptr}, {"maximum", maximum, nullptr}, {"swiglu", swiglu, nullptr},                \
-      {"geglu", geglu, nullptr}, {"erf", erf, nullptr}, {"gelu_erf", gelu_erf, nullptr}
+      {"geglu", geglu, nullptr}, {"erf", erf, nullptr}, {"gelu_erf", gelu_erf, nullptr},       \
+      {"swiglu_grad", swiglu_grad, nullptr}, {"geglu_grad", geglu_grad, nullptr}

@@ -2,6 +2,7 @@
 // on the JavaScript thread. Sampling rides on the run.
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <new>
 
@@ -49,6 +50,7 @@ void empty(Executable* e) {
   unbind(e);
   region_free(&e->arena);
   region_free(&e->shared);
+  if (e->program) ::free(e->program->spent);
   region_free(&e->block);
   ::free(e->sampling.block);
   e->sampling = {};
@@ -292,6 +294,31 @@ napi_value js_output(napi_env env, napi_callback_info info) {
                 static_cast<long long>(at + int64_t(b.bytes)), e->arena.bytes);
   if (b.bytes) memcpy(b.data, e->arena.data + at, b.bytes);
   return nullptr;
+}
+
+static double seconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return double(t.tv_sec) + double(t.tv_nsec) * 1e-9;
+}
+
+// profile(executable): begins to measure; later, what thread 0 spent in each node and waiting before it, and from zero again.
+napi_value js_profile(napi_env env, napi_callback_info info) {
+  Args a(env, info, 1);
+  Executable* e = a.handle<Executable>(0, EXECUTABLE, "an executable");
+  if (!a.good) return nullptr;
+  if (e->running) return fail(env, "Cannot profile: the program is running");
+  Program* p = e->program;
+  size_t bytes = size_t(p->nnodes) * 16;
+  napi_value buffer = nullptr, answer = nullptr;
+  void* data = nullptr;
+  if (napi_create_arraybuffer(env, bytes, &data, &buffer) != napi_ok) return fail(env, "Cannot profile: no memory");
+  if (!p->spent) p->spent = static_cast<double*>(calloc(bytes + 1, 1));
+  if (!p->spent) return fail(env, "Cannot allocate a profile: %zu bytes wanted", bytes);
+  p->clock = seconds;
+  if (bytes) memcpy(data, p->spent, bytes), memset(p->spent, 0, bytes);
+  napi_create_typedarray(env, napi_float64_array, bytes / 8, buffer, 0, &answer);
+  return answer;
 }
 
 // sampling(executable, rows, stride, vocab, logits, ints, floats, threads): what the next run, and `sample`, samples.

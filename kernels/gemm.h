@@ -2,8 +2,8 @@
 // Rows of y = x wᵀ (nt), y = x w (nn) and y = aᵀ b (tn) are all C; only the packing of B and the strides of A differ.
 // Included inside `namespace pith::<isa> {`.
 //
-// Every element of C is one chain fma(a, b, c) over k in ascending order, from 0, whatever the tile, the cut along K
-// (C is stored and loaded again) or the thread. So its bits depend on its row of A and column of B alone.
+// Every element of C is one chain fma(a, b, c) over k in ascending order, from 0 or what it is added to, whatever the tile,
+// the cut along K (C is stored and loaded again) or the thread. So its bits depend on its row of A and column of B alone.
 #pragma once
 #include "types.h"
 
@@ -165,15 +165,16 @@ constexpr int64_t NC = 512, MC = 120;
 constexpr int64_t GEMM_B = KC * NC, GEMM_A = KC * MC;
 static_assert((GEMM_A + GEMM_B) * 4 <= int64_t(LOCAL_BYTES));
 
-// `pack(dst, p, panels, k, kc)` packs B. A is packed too where its rows do not lie along k (cs != 1).
+// `pack(dst, p, panels, k, kc)` packs B. A is packed too where its rows do not lie along k (cs != 1). C has N columns, its rows
+// are `ldc` apart. `add`: the product is added to what C holds.
 template <class Pack>
-static void gemm(float* c, int64_t N, int64_t M, int64_t K, const float* a, int64_t rs, int64_t cs, int64_t p0,
-                 int64_t p1, uint8_t* local, Pack pack) {
+static void gemm(float* c, int64_t ldc, int64_t N, int64_t M, int64_t K, const float* a, int64_t rs, int64_t cs, int64_t p0,
+                 int64_t p1, bool add, uint8_t* local, Pack pack) {
   float *bp = (float*)local, *ap = bp + GEMM_B;
-  if (K == 0) {
+  if (K == 0 && !add) {
     int64_t end = p1 * 16 < N ? p1 * 16 : N;
     for (int64_t i = 0; i < M; i++)
-      for (int64_t j = p0 * 16; j < end; j++) c[i * N + j] = 0;
+      for (int64_t j = p0 * 16; j < end; j++) c[i * ldc + j] = 0;
   }
   for (int64_t p = p0; p < p1; p += NC / 16) {
     int64_t panels = p1 - p < NC / 16 ? p1 - p : NC / 16;
@@ -195,9 +196,9 @@ static void gemm(float* c, int64_t N, int64_t M, int64_t K, const float* a, int6
         for (int64_t q = 0; q < panels; q += STRIP / 16) {
           int64_t n = panels - q < STRIP / 16 ? panels - q : STRIP / 16, column = (p + q) * 16;
           const uint8_t* b = (const uint8_t*)(bp + q * kc * 16);
-          float* ct = c + i * N + column;
+          float* ct = c + i * ldc + column;
           if (column + n * 16 <= N) {
-            strip<F32>(ct, N, m, at, tile, trs, tcs, b, kc * 64, n, kc, k > 0);
+            strip<F32>(ct, ldc, m, at, tile, trs, tcs, b, kc * 64, n, kc, add || k > 0);
             continue;
           }
           // The last columns, which do not fill a panel: through a tile of their own.
@@ -205,11 +206,11 @@ static void gemm(float* c, int64_t N, int64_t M, int64_t K, const float* a, int6
           int64_t width = N - column;
           for (int64_t t = 0; t < m; t += MR) {
             int64_t rows = m - t < MR ? m - t : MR;
-            for (int64_t r = 0; r < rows && k > 0; r++)
-              for (int64_t j = 0; j < width; j++) edge[r * STRIP + j] = ct[(t + r) * N + j];
-            strip<F32>(edge, STRIP, rows, at + t / MR * tile, tile, trs, tcs, b, kc * 64, n, kc, k > 0);
+            for (int64_t r = 0; r < rows && (add || k > 0); r++)
+              for (int64_t j = 0; j < width; j++) edge[r * STRIP + j] = ct[(t + r) * ldc + j];
+            strip<F32>(edge, STRIP, rows, at + t / MR * tile, tile, trs, tcs, b, kc * 64, n, kc, add || k > 0);
             for (int64_t r = 0; r < rows; r++)
-              for (int64_t j = 0; j < width; j++) ct[(t + r) * N + j] = edge[r * STRIP + j];
+              for (int64_t j = 0; j < width; j++) ct[(t + r) * ldc + j] = edge[r * STRIP + j];
           }
         }
       }
@@ -231,11 +232,21 @@ static Part part_of(int64_t M, int64_t N, int threads, int thread) {
   return s;
 }
 
-// y [T, K] = x [T, N] · w [N, K]; w of any type, packed or dense.
+// What y is added to, if anything, comes first: this thread's part of it.
+static void begin_with(float* y, const Tensor* added, int64_t N, const Part& s) {
+  if (!added) return;
+  int64_t column = s.p0 * 16, end = s.p1 * 16 < N ? s.p1 * 16 : N;
+  for (int64_t i = s.m0; i < s.m1 && column < end; i++)
+    __builtin_memcpy(y + i * N + column, (const float*)added->data + i * N + column, size_t(end - column) * 4);
+}
+
+// [y [T, K]], [x [T, N], w [N, K], (added)]: x w; w of any type, packed or dense.
 static void matmul_nn(const Run& run, const Node& node, int thread) {
   const Tensor &y = *node.t[0], &x = *node.t[1], &w = *node.t[2];
+  const Tensor* added = node.ninputs > 2 ? node.t[3] : nullptr;
   int64_t N = w.rows, K = w.cols, T = N > 0 ? x.rows * x.cols / N : 0;
   Part s = part_of(T, K, run.threads, thread);
+  begin_with((float*)y.data, added, K, s);
   float* c = (float*)y.data + s.m0 * K;
   const float* a = (const float*)x.data + s.m0 * N;
   auto pack = [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) {
@@ -244,19 +255,27 @@ static void matmul_nn(const Run& run, const Node& node, int thread) {
     else
       pack_nn(dst, (const float*)w.data, K, p, panels, k, kc);
   };
-  gemm(c, K, s.m1 - s.m0, N, a, N, 1, s.p0, s.p1, run.local[thread], pack);
+  gemm(c, K, K, s.m1 - s.m0, N, a, N, 1, s.p0, s.p1, added, run.local[thread], pack);
 }
 
-// y [N, K] = aᵀ b, a [T, N], b [T, K].
-static void matmul_tn(const Run& run, const Node& node, int thread) {
-  const Tensor &y = *node.t[0], &a = *node.t[1], &b = *node.t[2];
+// C [N, K] (+)= aᵀ b, a [T, N], b [T, K].
+static void product_tn(const Run& run, float* c, const Tensor& a, const Tensor& b, bool add, int thread) {
   int64_t N = a.cols, K = b.cols, T = a.rows;
   Part s = part_of(N, K, run.threads, thread);
   auto pack = [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) {
     pack_nn(dst, (const float*)b.data, K, p, panels, k, kc);
   };
   const float* at = (const float*)a.data + s.m0;
-  gemm((float*)y.data + s.m0 * K, K, s.m1 - s.m0, T, at, 1, N, s.p0, s.p1, run.local[thread], pack);
+  gemm(c + s.m0 * K, K, K, s.m1 - s.m0, T, at, 1, N, s.p0, s.p1, add, run.local[thread], pack);
+}
+// [y], [a, b]
+static void matmul_tn(const Run& run, const Node& node, int thread) {
+  product_tn(run, (float*)node.t[0]->data, *node.t[1], *node.t[2], false, thread);
+}
+// [], [sum (w), a, b]
+static void accumulate_tn(const Run& run, const Node& node, int thread) {
+  product_tn(run, (float*)node.t[0]->data, *node.t[1], *node.t[2], true, thread);
 }
 
-#define PITH_GEMM {"matmul_nn", matmul_nn, nullptr}, {"matmul_tn", matmul_tn, nullptr}
+#define PITH_GEMM \
+  {"matmul_nn", matmul_nn, nullptr}, {"matmul_tn", matmul_tn, nullptr}, {"accumulate_tn", accumulate_tn, nullptr}

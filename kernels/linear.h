@@ -219,6 +219,7 @@ static Linear matmul_nt_of(const Node& node) {
   l.T = l.K > 0 ? x.rows * x.cols / l.K : 0;
   l.f[0].y = (float*)y.data;
   l.f[0].N = w.rows;
+  if (node.ninputs > 2) l.f[0].add = (const float*)node.t[3]->data, l.f[0].scale = 1;
   needs(&l, node.i[0]);
   return l;
 }

@@ -127,6 +127,8 @@ Program* program_make(void* block, const int32_t* image, const Kernel* kernels) 
   Program* p = static_cast<Program*>(block);
   read_header(p, image);
   layout(p, reinterpret_cast<uintptr_t>(block));
+  p->spent = nullptr;
+  p->clock = nullptr;
   for (int i = 0; i < 3; i++) p->current[i] = -1;
   const int32_t* at = image + IMAGE_HEADER;
   for (int i = 0; i < p->ntensors; i++, at += IMAGE_TENSOR) {
@@ -218,10 +220,18 @@ Refusal program_resolve(Program* p, int32_t T, int32_t S, int32_t R, size_t* sha
 }
 
 void program_run(const Program* p, const Run& run, int thread) {
+  bool timed = p->spent && thread == 0;
+  double from = timed ? p->clock() : 0;
   for (int n = 0; n < p->nnodes; n++) {
     const Node& node = p->nodes[n];
     if (node.barrier && run.threads > 1) run.meet(run, thread);
+    double begin = timed ? p->clock() : 0;
     node.fn(run, node, thread);
+    if (!timed) continue;
+    double end = p->clock();
+    p->spent[n * 2] += end - begin;
+    p->spent[n * 2 + 1] += begin - from;
+    from = end;
   }
 }
 

@@ -45,6 +45,9 @@ struct Program {
   int32_t* outermost;    // which of d[] the symbol sets
   Node* nodes;
   ScratchFn* scratch;    // of each node, or null
+  // While profiling, else null: seconds that thread 0 spent in each node, and before it waiting for the others.
+  double* spent;         // [nnodes, 2]
+  double (*clock)();
 };
 
 // Bytes of the block that `program_make` fills. 0: refused.

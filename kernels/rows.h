@@ -23,6 +23,18 @@ static void scatter_add_rows(const Run& run, const Node& node, int thread) {
       map(y + id[t] * n, y + id[t] * n, dy + t * n, n, [](V a, V b) PITH_LAMBDA { return a + b; });
 }
 
+// [], [sum (w) [V, n], x [T, n], ids [T]]: sum[ids[t]] += x[t] in ascending t. Each thread owns some of the columns.
+static void accumulate_rows(const Run& run, const Node& node, int thread) {
+  int64_t n = node.t[1]->cols, T = node.t[1]->rows, begin, end;
+  float *y = data(node, 0), *x = data(node, 1);
+  const int32_t* id = ids(node, 2);
+  share(n, 16, run.threads, thread, &begin, &end);
+  for (int64_t t = 0; t < T; t++) {
+    float* to = y + id[t] * n + begin;
+    map(to, to, x + t * n + begin, end - begin, [](V a, V b) PITH_LAMBDA { return a + b; });
+  }
+}
+
 // [y [R, 1]], [x [R, n], ids [R]]: y[r] = x[r, ids[r]], 0 where the id is negative.
 static void pick_last(const Run& run, const Node& node, int thread) {
   int64_t n = node.t[1]->cols;
@@ -44,4 +56,5 @@ static void place_last(const Run& run, const Node& node, int thread) {
 
 #define PITH_ROWS                                                                                  \
   {"gather_rows", gather_rows, nullptr}, {"scatter_add_rows", scatter_add_rows, nullptr},          \
-      {"pick_last", pick_last, nullptr}, {"place_last", place_last, nullptr}
+      {"pick_last", pick_last, nullptr}, {"place_last", place_last, nullptr},      \
+      {"accumulate_rows", accumulate_rows, nullptr}

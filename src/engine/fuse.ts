@@ -24,6 +24,7 @@ export function fuse(program: Program): Program {
     const { int8 } = first.attrs as { int8: boolean };
     const isMate = (n: Node) =>
       n.op === "matmul_nt" &&
+      n.inputs.length === 2 &&
       n.inputs[0] === x &&
       (n.attrs as { int8: boolean }).int8 === int8 &&
       n.inputs[1]!.kind === "param";

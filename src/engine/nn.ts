@@ -6,6 +6,7 @@ import type { AttentionAttrs } from "./ops/attention.ts";
 import type { PagedAttrs } from "./ops/attention-paged.ts";
 import type { OpName } from "./ops/index.ts";
 import type { LinearAttrs } from "./ops/linear.ts";
+import type { LinearCrossEntropyAttrs } from "./ops/loss.ts";
 import type { Dim, Shape, Tensor } from "./tensor.ts";
 
 function all(op: OpName, inputs: Tensor[], attrs: object = {}): Tensor[] {
@@ -170,6 +171,14 @@ export const adamw = (p: Tensor, g: Tensor, m: Tensor, v: Tensor, hyper: Tensor)
 export const accumulate = (sum: Tensor, x: Tensor): void => {
   all("accumulate", [sum, x]);
 };
+/** sum [N, K] += aᵀ b; a [T, N], b [T, K] */
+export const accumulate_tn = (sum: Tensor, a: Tensor, b: Tensor): void => {
+  all("accumulate_tn", [sum, a, b]);
+};
+/** sum[ids[t]] += x[t]; sum [V, n], x [T, n], ids [T] */
+export const accumulate_rows = (sum: Tensor, x: Tensor, ids: Tensor): void => {
+  all("accumulate_rows", [sum, x, ids]);
+};
 /** Σ x² -> [1] */
 export const sum_squares = (x: Tensor): Tensor => one("sum_squares", [x]);
 
@@ -188,5 +197,30 @@ export const softmax_last = (x: Tensor): Tensor => one("softmax_last", [x]);
 /** logits [R, V], targets [R] -> [R, 1], in nats; 0 where the target is negative */
 export const cross_entropy = (logits: Tensor, targets: Tensor): Tensor =>
   one("cross_entropy", [logits, targets]);
+/** x [R, d], w [V, d], targets [R], (state: sum [V, d]) -> loss [R, 1], (dx [R, d]): see ops/loss.ts */
+export const linear_cross_entropy = (
+  x: Tensor,
+  w: Tensor,
+  targets: Tensor,
+  { scale = 1, cap = 0, grad = false, ...rest }: Partial<LinearCrossEntropyAttrs> = {},
+): Tensor[] => all("linear_cross_entropy", [x, w, targets], { scale, cap, grad, ...rest });
+/** -> [V, d] */
+export const linear_cross_entropy_weight_grad = (
+  x: Tensor,
+  w: Tensor,
+  targets: Tensor,
+  dloss: Tensor,
+  attrs: LinearCrossEntropyAttrs,
+): Tensor => one("linear_cross_entropy_weight_grad", [x, w, targets, dloss], attrs);
+/** Gradients of rms_norm by x, and by w [n]. */
+export const rms_norm_grad = (x: Tensor, w: Tensor, dy: Tensor, eps: number): Tensor =>
+  one("rms_norm_grad", [x, w, dy], { eps });
+export const rms_norm_weight_grad = (x: Tensor, dy: Tensor, eps: number): Tensor =>
+  one("rms_norm_weight_grad", [x, dy], { eps });
+/** gate, up, dy -> [dgate, dup] */
+export const swiglu_grad = (gate: Tensor, up: Tensor, dy: Tensor): Tensor[] =>
+  all("swiglu_grad", [gate, up, dy]);
+export const geglu_grad = (gate: Tensor, up: Tensor, dy: Tensor): Tensor[] =>
+  all("geglu_grad", [gate, up, dy]);
 /** x, [norm], weights, [biases], [residual] -> one output a weight (or one in all): see ops/linear.ts */
 export const linear = (inputs: Tensor[], attrs: LinearAttrs): Tensor[] => all("linear", inputs, attrs);

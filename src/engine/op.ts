@@ -61,10 +61,12 @@ export interface CoreOp<A extends object = object> extends RowBase<A> {
     | null;
 }
 
-/** A fused row: its composition of other rows is its reference, its gradient and its fallback. */
+/** A fused row: its composition of other rows is its reference, its fallback and, without a rule of its own, its gradient. */
 export interface FusedOp<A extends object = object> extends RowBase<A> {
   readonly kind: "fused";
   compose(inputs: readonly Tensor[], attrs: A): Tensor[];
+  /** As a core row's, where that takes fewer passes over memory than the composition's. `null`: not differentiable. */
+  gradient?: CoreOp<A>["gradient"];
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the table holds rows of every attribute type

@@ -1,6 +1,7 @@
 /**
  * A program: a flat list of nodes with named inputs, params, states and outputs. Recorded once, run many times.
  */
+import { fuseGradients } from "./fuse-gradients.ts";
 import { OPS } from "./ops/index.ts";
 import { type Node, Recorder, type Tensor } from "./tensor.ts";
 
@@ -13,16 +14,17 @@ export interface Program {
 }
 
 /**
- * Records `build` into a program. What it returns become the program's outputs, by name. With `composed`, of core rows
- * alone.
+ * Records `build` into a program. What it returns become the program's outputs, by name. With `composed`, of rows that have
+ * gradients, and what gradients do is then fused; with "core", of core rows alone.
  */
 export function record(
   build: (g: Recorder) => Record<string, Tensor>,
-  options: { composed?: boolean } = {},
+  options: { composed?: boolean | "core" } = {},
 ): Program {
   const g = new Recorder(options);
   const outputs = new Map(Object.entries(build(g)));
-  return finish(g, outputs);
+  const program = finish(g, outputs);
+  return options.composed === true ? fuseGradients(program) : program;
 }
 
 /** Makes a program of what a recorder holds, without the nodes that nothing needs. */
@@ -32,6 +34,11 @@ export function finish(g: Recorder, outputs: ReadonlyMap<string, Tensor>): Progr
   for (const node of nodes) for (const t of node.inputs) used.add(t);
   const of = (kind: Tensor["kind"]) => g.tensors.filter((t) => t.kind === kind && used.has(t));
   return { nodes, inputs: of("input"), params: of("param"), states: of("state"), outputs };
+}
+
+/** The same program with other nodes: without those that nothing needs. */
+export function withNodes(program: Program, nodes: readonly Node[]): Program {
+  return { ...program, nodes: prune(nodes, program.outputs) };
 }
 
 /** Keeps the nodes that lead to an output or that write a state, in order. */
@@ -56,7 +63,7 @@ export function isWritten(node: Node, tensor: Tensor): boolean {
 
 /** The same program in core rows alone: every fused row is replaced by its composition. */
 export function compose(program: Program): Program {
-  const g = new Recorder({ composed: true });
+  const g = new Recorder({ composed: "core" });
   const to = new Map<Tensor, Tensor>();
   for (const t of program.inputs) to.set(t, g.input(t.name!, t.dtype, t.shape));
   for (const t of program.params) to.set(t, g.param(t.name!, t.shape));

@@ -44,11 +44,21 @@ export class Recorder {
   readonly nodes: Node[] = [];
   readonly tensors: Tensor[] = [];
   readonly named = new Map<string, Tensor>();
-  private readonly composed: boolean;
+  /** Ends of parts that a backward pass may compute again, in order: see `gradients`. */
+  readonly checkpoints: { readonly tensor: Tensor; readonly nodes: number }[] = [];
+  private readonly composed: boolean | "core";
 
-  /** With `composed`, fused rows are recorded as the core rows they are made of: what gradients need. */
-  constructor({ composed = false } = {}) {
+  /**
+   * With `composed`, fused rows without a gradient are recorded as the core rows they are made of: what gradients need. With
+   * "core", all of them.
+   */
+  constructor({ composed = false }: { composed?: boolean | "core" } = {}) {
     this.composed = composed;
+  }
+
+  /** Says that everything recorded so far is needed for what follows only through `tensor`, inputs, params and states. */
+  checkpoint(tensor: Tensor): void {
+    this.checkpoints.push({ tensor, nodes: this.nodes.length });
   }
 
   private add(kind: TensorKind, dtype: DType, shape: Shape, name?: string): Tensor {
@@ -93,7 +103,7 @@ export class Recorder {
       if (input.recorder !== this)
         throw new TypeError(`Cannot apply ${op}: an input belongs to another recording`);
     const row = OPS[op];
-    if (this.composed && row.kind === "fused") {
+    if (row.kind === "fused" && (this.composed === "core" || (this.composed && row.gradient === undefined))) {
       row.shape(inputs, attrs);
       return row.compose(inputs, attrs);
     }

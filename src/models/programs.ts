@@ -48,10 +48,14 @@ export function pagesFor(tokens: number): number {
   return Math.ceil(tokens / PAGE);
 }
 
-/** embed, every block, head: the whole forward pass, logits [R, vocab_size]. */
+/** embed, every block, head: the whole forward pass, logits [R, vocab_size]. A checkpoint stands after each part. */
 export function forward(definition: Definition, m: Module, batch: Batch): Tensor {
   let x = definition.embed(m, batch);
-  for (let i = 0; i < m.config.num_hidden_layers; i++) x = definition.block(m, i, x, batch);
+  x.recorder.checkpoint(x);
+  for (let i = 0; i < m.config.num_hidden_layers; i++) {
+    x = definition.block(m, i, x, batch);
+    x.recorder.checkpoint(x);
+  }
   return definition.head(m, x, batch);
 }
 

@@ -65,6 +65,8 @@ export interface Addon {
   runNow(executable: Handle, T: number, S: number, R: number): void;
   /** Copies planned memory from byte `at`. */
   output(executable: Handle, at: number, into: ArrayBufferView): void;
+  /** For each node [seconds of thread 0, seconds it waited before], since the last call; the first one begins to measure. */
+  profile(executable: Handle): Float64Array;
   /** What runs sample from now on (rows 0: nothing), from logits at a byte of the planned memory. */
   sampling(
     executable: Handle,

@@ -3,7 +3,7 @@ import type { Dims, Executable, Storage } from "../backend.ts";
 import { plan } from "../plan.ts";
 import type { Program } from "../program.ts";
 import { packSample, type SampleResult, type SampleRow, unpackSample } from "../sampler.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Node, Tensor } from "../tensor.ts";
 import { adapterUses, slotsUsed } from "./adapters.ts";
 import type { Handle } from "./addon.ts";
 import { checkBinding, checkBound, checkDims, checkInput, count, UNLIMITED } from "./checks.ts";
@@ -160,6 +160,17 @@ export class NativeExecutable implements Executable {
         `Cannot read output "${output}": elements ${start} to ${start + into.length}, but it has ${n}`,
       );
     this.backend.addon.output(this.handle, place + start * 4, into);
+  }
+
+  /**
+   * Seconds of one thread in every node since the last call, and how long it waited for the others before it. The first call
+   * begins to measure. For benchmarks.
+   */
+  profile(): { node: Node; seconds: number; waited: number }[] {
+    this.checkIdle("profile");
+    const spent = this.backend.addon.profile(this.handle);
+    const nodes = this.program.nodes.filter(({ op }) => op !== "reshape");
+    return nodes.map((node, i) => ({ node, seconds: spent[2 * i]!, waited: spent[2 * i + 1]! }));
   }
 
   private output(name: string, action: string): { tensor: Tensor; place: number } {

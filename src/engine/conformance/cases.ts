@@ -47,6 +47,8 @@ const weight = (N: number, K: number, types: Operand["types"] = ALL): Operand =>
   types: types!,
 });
 const vector = (n: number): Operand => ({ kind: "weight", shape: [n], types: ["dense"] });
+/** One of 50 for each row, or -1. */
+const targets: Operand = { ...ids(51, "T"), values: (i) => ((i * 7) % 51) - 1 };
 const state = (...shape: Shape): Operand => ({ kind: "state", shape });
 
 /** Two segments: the first takes all tokens but the last third (at least one each when T > 1). */
@@ -191,7 +193,9 @@ export const CASES: readonly Case[] = [
     { int8: true },
     "odd sizes",
   ),
+  row("matmul_nt", [x("T", 96), weight(50, 96), x("T", 50)], { int8: true }, "added"),
   row("matmul_nn", [x("T", 50), weight(50, 96)]),
+  row("matmul_nn", [x("T", 50), weight(50, 96), x("T", 96)], {}, "added"),
   row("gather_rows", [weight(40, 512, BLOCK_TYPES), ids(40, "T")], {}, "of blocks"),
   row(
     "matmul_nt",
@@ -315,6 +319,33 @@ export const CASES: readonly Case[] = [
     false,
   ),
   row("accumulate", [state(300), x(300)], {}, "", false),
+  row("accumulate_tn", [state(40, 50), x("T", 40), x("T", 50)], {}, "", false),
+  row("accumulate_rows", [state(9, 37), x("T", 37), ids(9, "T")], {}, "", false),
+  row("rms_norm_grad", [x("T", 37), vector(37), x("T", 37)], { eps: 1e-5 }),
+  row("rms_norm_weight_grad", [x("T", 37), x("T", 37)], { eps: 1e-5 }, "", false),
+  row("swiglu_grad", [x("T", 37), x("T", 37), x("T", 37)]),
+  row("geglu_grad", [x("T", 37), x("T", 37), x("T", 37)]),
+  row("linear_cross_entropy", [x("T", 96), weight(50, 96), targets], { scale: 0.3, cap: 0, grad: false }),
+  row(
+    "linear_cross_entropy",
+    [x("T", 96), weight(50, 96), targets],
+    { scale: 0.3, cap: 5, grad: true },
+    "capped, with gradient",
+  ),
+  row(
+    "linear_cross_entropy",
+    [x("T", 40), weight(50, 40, ["dense"]), targets, state(50, 40)],
+    { scale: 0.3, cap: 0, grad: true, sum: true },
+    "with both gradients",
+    false,
+  ),
+  row(
+    "linear_cross_entropy_weight_grad",
+    [x("T", 40), weight(50, 40, ["dense"]), targets, x("T", 1)],
+    { scale: 0.3, cap: 5, grad: false },
+    "",
+    false,
+  ),
   row("sum_squares", [x("T", 37)], {}, "", false),
   row("swiglu", [x("T", 37), x("T", 37)]),
   row("geglu", [x("T", 37), x("T", 37)]),

@@ -44,6 +44,11 @@ export function dims(found: Dim | undefined, wanted: Dim, what: string, op: stri
   if (found !== wanted) throw new TypeError(`Cannot apply ${op}: ${what} is ${found}, wanted ${wanted}`);
 }
 
+export function shaped(x: Tensor, wanted: Shape, what: string, op: string): void {
+  if (!sameShape(x.shape, wanted))
+    throw new TypeError(`Cannot apply ${op}: ${what} has shape [${x.shape}], wanted [${wanted}]`);
+}
+
 /** Columns of a concrete value (its last dimension). */
 export function cols(v: Value): number {
   return v.shape.at(-1) ?? 1;

@@ -4,6 +4,7 @@ import {
   div,
   erf as erfOf,
   exp as expOf,
+  geglu_grad,
   mul,
   neg as negOf,
   scale as scaleBy,
@@ -11,10 +12,11 @@ import {
   sigmoid as sigmoidOf,
   step as stepOf,
   sub,
+  swiglu_grad,
   tanh as tanhOf,
 } from "../nn.ts";
 import type { CoreOp } from "../op.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Node, Tensor } from "../tensor.ts";
 import { f32, same } from "./common.ts";
 
 type None = Record<never, never>;
@@ -148,6 +150,8 @@ export const geglu = {
     return [{ shape: gate!.shape }];
   },
   compose: ([gate, up]: readonly Tensor[]) => [mul(gelu.compose([gate!])[0]!, up!)],
+  gradient: (node: Node, [dy]: readonly (Tensor | undefined)[]) =>
+    dy ? geglu_grad(node.inputs[0]!, node.inputs[1]!, dy) : [undefined, undefined],
 };
 
 /** swiglu(gate, up) = silu(gate) · up. Source: Shazeer, arXiv 2002.05202. */
@@ -158,4 +162,6 @@ export const swiglu = {
     return [{ shape: gate!.shape }];
   },
   compose: ([gate, up]: readonly Tensor[]) => [mul(mul(gate!, sigmoidOf(gate!)), up!)],
+  gradient: (node: Node, [dy]: readonly (Tensor | undefined)[]) =>
+    dy ? swiglu_grad(node.inputs[0]!, node.inputs[1]!, dy) : [undefined, undefined],
 };

@@ -22,6 +22,7 @@ import {
   swiglu,
   tanh,
 } from "./elementwise.ts";
+import { geglu_grad, rms_norm_grad, rms_norm_weight_grad, swiglu_grad } from "./grads.ts";
 import {
   concat_last,
   gather_rows,
@@ -34,9 +35,10 @@ import {
 } from "./layout.ts";
 import { linear } from "./linear.ts";
 import { lora } from "./lora.ts";
+import { linear_cross_entropy, linear_cross_entropy_weight_grad } from "./loss.ts";
 import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
 import { cross_entropy, layer_norm, rms_norm, softmax_last } from "./norm.ts";
-import { accumulate, adamw, sum_squares } from "./optim.ts";
+import { accumulate, accumulate_rows, accumulate_tn, adamw, sum_squares } from "./optim.ts";
 import { causal_conv, causal_conv_grad, short_conv } from "./recurrent.ts";
 import { broadcast_last, broadcast_rows, max_last, sum_last, sum_rows } from "./reduce.ts";
 import { rope } from "./rope.ts";
@@ -85,7 +87,13 @@ export const CORE = {
   causal_conv_grad,
   adamw,
   accumulate,
+  accumulate_tn,
+  accumulate_rows,
   sum_squares,
+  rms_norm_grad,
+  rms_norm_weight_grad,
+  swiglu_grad,
+  geglu_grad,
 };
 
 export const FUSED = {
@@ -99,6 +107,8 @@ export const FUSED = {
   softmax_last,
   cross_entropy,
   short_conv,
+  linear_cross_entropy,
+  linear_cross_entropy_weight_grad,
   rope_write,
   linear,
 };

@@ -7,14 +7,20 @@ import {
   max_last,
   mul,
   pick_last,
+  place_last,
+  rms_norm_grad,
+  rms_norm_weight_grad,
   rsqrt,
   scale,
   shift,
+  slice_last,
+  softmax_last as softmax,
   step,
   sub,
   sum_last,
 } from "../nn.ts";
 import type { FusedOp } from "../op.ts";
+import type { Tensor } from "../tensor.ts";
 import { dims, f32, ids, last, rank, withLast } from "./common.ts";
 
 type None = Record<never, never>;
@@ -31,6 +37,11 @@ export const rms_norm: FusedOp<{ eps: number }> = {
   compose: ([x, w], { eps }) => {
     const mean = scale(sum_last(mul(x!, x!)), 1 / last(x!, "rms_norm"));
     return [mul(mul(x!, rsqrt(shift(mean, eps))), w!)];
+  },
+  gradient: (node, [dy]) => {
+    if (!dy) return [undefined, undefined];
+    const [x, w] = node.inputs as [Tensor, Tensor];
+    return [rms_norm_grad(x, w, dy, node.attrs.eps), rms_norm_weight_grad(x, dy, node.attrs.eps)];
   },
 };
 
@@ -85,4 +96,17 @@ export const cross_entropy: FusedOp<None> = {
     const counted = step(pick_last(shift(e, 1), targets!)); // 1 where there is a target
     return [mul(sub(lse, pick_last(logits!, targets!)), counted)];
   },
+  gradient: (node, [dloss]) => {
+    if (!dloss) return [undefined, undefined];
+    const [logits, targets] = node.inputs as [Tensor, Tensor];
+    return [mul(crossEntropySlopes(logits, targets), dloss), undefined];
+  },
 };
+
+/** Of each row's cross_entropy by its logits: softmax - onehot; 0 where there is no target. [R, V] */
+export function crossEntropySlopes(logits: Tensor, targets: Tensor): Tensor {
+  const ones = shift(scale(slice_last(logits, 0, 1), 0), 1); // [R, 1]
+  const onehot = place_last(ones, targets, last(logits, "cross_entropy"));
+  const counted = step(max_last(onehot)); // 1 where there is a target
+  return mul(sub(softmax(logits), onehot), counted);
+}

@@ -1,7 +1,7 @@
 /** Rows of the optimizer: they write states in place. */
 import type { CoreOp } from "../op.ts";
 import { elements } from "../tensor.ts";
-import { dims } from "./common.ts";
+import { cols, dims, f32, ids, rank, shaped } from "./common.ts";
 
 type None = Record<never, never>;
 
@@ -43,6 +43,46 @@ export const accumulate: CoreOp<None> = {
   },
   reference: ([sum, x]) => {
     for (let i = 0; i < sum!.data.length; i++) sum!.data[i]! += x!.data[i]!;
+  },
+  gradient: null,
+};
+
+/** sum += aᵀ b: sum [N, K], a [T, N], b [T, K], over T in ascending order from what sum holds */
+export const accumulate_tn: CoreOp<{ bf16?: boolean }> = {
+  kind: "core",
+  writes: [0],
+  shape: ([sum, a, b]) => {
+    const [T, N] = rank(f32(a!, "accumulate_tn"), 2, "accumulate_tn");
+    const [bt, K] = rank(f32(b!, "accumulate_tn"), 2, "accumulate_tn");
+    dims(bt, T!, "the number of rows", "accumulate_tn");
+    shaped(sum!, [N!, K!], "the sum", "accumulate_tn");
+    return [];
+  },
+  encode: ({ bf16 }) => ({ ints: [bf16 ? 1 : 0] }),
+  reference: ([sum, a, b]) => {
+    const [T, N] = a!.shape as [number, number];
+    const K = b!.shape[1]!;
+    for (let t = 0; t < T; t++)
+      for (let i = 0; i < N; i++)
+        for (let k = 0; k < K; k++) sum!.data[i * K + k]! += a!.data[t * N + i]! * b!.data[t * K + k]!;
+  },
+  gradient: null,
+};
+
+/** sum[ids[t]] += x[t], in order of t: sum [V, n], x [T, n], ids [T] */
+export const accumulate_rows: CoreOp<None> = {
+  kind: "core",
+  writes: [0],
+  shape: ([sum, x, index]) => {
+    const [T, n] = rank(f32(x!, "accumulate_rows"), 2, "accumulate_rows");
+    dims(ids(index!, "accumulate_rows").shape[0], T!, "the number of ids", "accumulate_rows");
+    dims(rank(sum!, 2, "accumulate_rows")[1], n!, "the width of the sum", "accumulate_rows");
+    return [];
+  },
+  reference: ([sum, x, index]) => {
+    const n = cols(x!);
+    for (let t = 0; t < index!.data.length; t++)
+      for (let j = 0; j < n; j++) sum!.data[index!.data[t]! * n + j]! += x!.data[t * n + j]!;
   },
   gradient: null,
 };
