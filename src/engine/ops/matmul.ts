@@ -5,7 +5,7 @@ import type { Shape, Tensor } from "../tensor.ts";
 import { dims, f32, rank, shaped } from "./common.ts";
 
 /** A third operand of y's shape is added to the product. `bf16`: see `lowered` in fuse-gradients.ts. */
-interface Product {
+export interface Product {
   readonly bf16?: boolean;
 }
 
