@@ -39,9 +39,10 @@ const config = {
 
 const texts = stories(20_000, SEED);
 const heldOut = stories(200, SEED + 1);
-const tokenizer = trainTokenizer(texts.slice(0, 5000), {
+const tokenizer = await trainTokenizer(texts.slice(0, 5000), {
   vocabSize: config.vocab_size,
   special: ["<|endoftext|>"],
+  split: "qwen2",
 });
 const tokenizerConfig = {
   tokenizer_class: "PreTrainedTokenizerFast",

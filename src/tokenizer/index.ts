@@ -7,7 +7,13 @@ export { loadTokenizerGguf } from "./gguf.ts";
 export { loadTokenizerJson } from "./huggingface.ts";
 export { readMessages } from "./messages.ts";
 export { StreamDecoder } from "./stream.ts";
-export { type TrainTokenizerOptions, trainTokenizer } from "./train.ts";
+export {
+  characterTokenizer,
+  type SplitName,
+  type TrainTokenizerOptions,
+  tokenizerConfig,
+  trainTokenizer,
+} from "./train.ts";
 export type {
   ChatInput,
   ChatMessage,
