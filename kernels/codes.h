@@ -7,6 +7,7 @@
 //   PARTS            scales in 32 columns: 1, or 2 (of 16 columns each)
 //   MIN              x = a · q + m, else x = a · (q - ZERO)
 //   ZERO             the code of zero; codes are unsigned bytes. SIGNED: codes are int8, ZERO is 0
+//   value(code)      what `a` multiplies: code - ZERO, where codes are numbers
 //   FOLD             of the 8 groups, how many products with int8 can be added up, in pairs of columns, in 16 bits
 //   Head, head(w, h)           what is read once for a block
 //   codes(u, w, h, s)          u[g], row r, byte b: the code of column 32s + 4g + b
@@ -59,6 +60,7 @@ template <int TYPE_, int COLUMNS_, int ROW_BYTES, int PARTS_, bool MIN_, int ZER
 struct Shape {
   static constexpr int TYPE = TYPE_, COLUMNS = COLUMNS_, BYTES = ROW_BYTES * 16, PARTS = PARTS_, ZERO = ZERO_, FOLD = FOLD_;
   static constexpr bool MIN = MIN_, SIGNED = SIGNED_;
+  PITH_INLINE P value(PI code) { return to_float(code - ZERO); }
 };
 
 template <int TYPE>
@@ -273,9 +275,36 @@ struct Format<IQ4_XS> : Shape<IQ4_XS, 256, 136, 1, false, 0, 1, true> {
   }
 };
 
-// f(Format<type>) for a quantized type.
+// --- Blocks of 64 columns ------------------------------------------------------------------------------------------
+
+// Quantiles of the normal distribution, the largest 1 (QLoRA, arXiv 2305.14314, appendix E).
+alignas(64) constexpr float NF4_VALUES[16] = {
+    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f, -0.18477343022823334f,
+    -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f, 0.24611230194568634f, 0.33791524171829224f,
+    0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f};
+
+// Codes of values that are no integers: such a weight is multiplied as floats only.
+template <>
+struct Format<NF4> : Shape<NF4, 64, 34, 1, false, 0, 1>, Scale {
+  PITH_INLINE void codes(PI* u, const uint8_t* w, int h, int s) { nibbles(u, w + 32 + s * 256, h); }
+  PITH_INLINE P value(PI code) {
+#if defined(__AVX512F__)
+    return (P)_mm512_permutexvar_ps((__m512i)code, _mm512_load_ps(NF4_VALUES));
+#elif defined(__AVX2__)
+    __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4_VALUES), (__m256i)code);
+    __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4_VALUES + 8), (__m256i)code);
+    return (P)_mm256_blendv_ps(low, high, (__m256)(code << 28));
+#else
+    P v;
+    for (int i = 0; i < PIECE; i++) v[i] = NF4_VALUES[code[i] & 15];
+    return v;
+#endif
+  }
+};
+
+// f(Format<type>) for a type whose products take int8 activations.
 template <class Fn>
-PITH_INLINE void with_format(int type, Fn f) {
+PITH_INLINE void with_int8_format(int type, Fn f) {
   switch (type) {
     case Q8_0: return f(Format<Q8_0>());
     case Q4_0: return f(Format<Q4_0>());
@@ -291,4 +320,11 @@ PITH_INLINE void with_format(int type, Fn f) {
     case IQ4_XS: return f(Format<IQ4_XS>());
     case MXFP4: return f(Format<MXFP4>());
   }
+}
+
+// The same for every type in blocks.
+template <class Fn>
+PITH_INLINE void with_format(int type, Fn f) {
+  if (type == NF4) return f(Format<NF4>());
+  with_int8_format(type, f);
 }

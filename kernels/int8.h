@@ -174,5 +174,5 @@ static void panel_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t n
 
 static void int8_panel(int type, float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks,
                        int64_t ahead) {
-  with_format(type, [&](auto format) { panel_tokens<decltype(format)::TYPE>(y, w, x, n, blocks, ahead); });
+  with_int8_format(type, [&](auto format) { panel_tokens<decltype(format)::TYPE>(y, w, x, n, blocks, ahead); });
 }

@@ -97,7 +97,7 @@ static void product_f32(const Tensor& w, const float* x, int64_t T, int64_t p0, 
   float *b = (float*)local, *y = b + KC * STRIP;
   int64_t K = w.cols;
   // One tile of tokens reads a packed strip once, in one go; more of them cut it along K, to find it in the cache.
-  bool once = T <= MR && w.packed && !is_quantized(w.type);
+  bool once = T <= MR && w.packed && is_float(w.type);
   for (int64_t t = 0; t < T; t += ROWS) {
     int64_t m = T - t < ROWS ? T - t : ROWS;
     for (int64_t p = p0; p < p1; p += STRIP / 16) {

@@ -5,7 +5,7 @@
 namespace pith {
 
 const char* const TYPE_NAMES[TYPES] = {"f32",  "i32",  "f16",  "bf16", "q8_0", "q4_0",   "q4_1",   "q5_0",  "q5_1",   "q2_k",
-                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "kv_f32", "kv_f16", "kv_q8_0",
+                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "nf4", "kv_f32", "kv_f16", "kv_q8_0",
                                        "adapters"};
 
 // A row's block in the file: BEFORE words of UNIT bytes, GROUPS of four bytes, AFTER words. In the panel each word or
@@ -28,6 +28,7 @@ static inline void with_layout(Type type, Fn f) {
     case Q5_0: return f(Layout<32, 2, 1, 5, 0>());
     case Q5_1: return f(Layout<32, 2, 2, 5, 0>());
     case MXFP4: return f(Layout<32, 1, 1, 4, 0>());
+    case NF4: return f(Layout<64, 2, 1, 8, 0>());
     case Q2_K: return f(Layout<256, 2, 0, 20, 2>());
     case Q3_K: return f(Layout<256, 2, 0, 27, 1>());
     case Q4_K: return f(Layout<256, 2, 2, 35, 0>());

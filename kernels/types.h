@@ -20,7 +20,7 @@ PITH_INLINE void tile_piece(float* out, const uint8_t* w, int h, int s) {
   F::scales(a, m, F::head(w, h), w, h, s);
   for (int g = 0; g < 8; g++)
     for (int b = 0; b < 4; b++) {
-      P v = to_float(signed_byte(u[g], b) - F::ZERO) * a[F::PARTS == 2 ? g / 4 : 0];
+      P v = F::value(signed_byte(u[g], b)) * a[F::PARTS == 2 ? g / 4 : 0];
       if (F::MIN) v = v + m[F::PARTS == 2 ? g / 4 : 0];
       put(out + (g * 4 + b) * 16 + h * PIECE, v);
     }

@@ -8,6 +8,8 @@
 //   q5_1     24 bytes: f16 d | f16 m | u32 qh | u8 qs[16]         as q4_1, with bit i of qh as the fifth bit of x[i]
 //   iq4_nl   18 bytes: f16 d | u8 qs[16]                          x[j] = d * IQ4[lo], x[16+j] = d * IQ4[hi]
 //   mxfp4    17 bytes: u8 e | u8 qs[16]                           x[j] = 2^(e-128) * FP4[lo], x[16+j] = 2^(e-128) * FP4[hi]
+// Of 64 elements, in no GGUF file:
+//   nf4      34 bytes: f16 d | u8 qs[32]                          two runs of 32 as in iq4_nl: x = d * NF4[q]
 // Blocks of 256 are 8 runs of 32, or 16 of 16 with a scale of their own; s is the run of 32:
 //   q2_k     84 bytes: u8 scales[16] | u8 qs[64] | f16 d | f16 dmin
 //            two bits q: (qs[32 * (s >> 2) + l] >> 2 * (s & 3)) & 3           x = d * lo(scales) * q - dmin * hi(scales)
@@ -43,13 +45,37 @@ export type BlockType =
   | "q6_k"
   | "iq4_nl"
   | "iq4_xs"
-  | "mxfp4";
+  | "mxfp4"
+  | "nf4";
 
 type Floats = Float32Array | Float64Array;
 
 const IQ4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 /** Twice the values of a float with 1 sign, 2 exponent and 1 fraction bits. */
 const FP4 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/**
+ * Quantiles of the normal distribution, the largest 1, in f32 (QLoRA, arXiv 2305.14314, appendix E): the values of nf4's
+ * codes.
+ */
+export const NF4 = Float32Array.of(
+  -1,
+  -0.6961928009986877,
+  -0.5250730514526367,
+  -0.39491748809814453,
+  -0.28444138169288635,
+  -0.18477343022823334,
+  -0.09105003625154495,
+  0,
+  0.07958029955625534,
+  0.16093020141124725,
+  0.24611230194568634,
+  0.33791524171829224,
+  0.44070982933044434,
+  0.5626170039176941,
+  0.7229568362236023,
+  1,
+);
 
 /** Elements of a block, its bytes, and `decode`, which reads the block at byte `b` to `out[i...]`. */
 interface Blocks {
@@ -152,6 +178,14 @@ const BLOCKS: Readonly<Record<BlockType, Blocks>> = {
     decode(a, b, out, i) {
       const d = 2 ** (a[b]! - 128);
       nibbles(a, b + 1, out, i, (q) => d * FP4[q]!);
+    },
+  },
+  nf4: {
+    size: 64,
+    bytes: 34,
+    decode(a, b, out, i) {
+      const d = half(a, b);
+      for (const s of [0, 1]) nibbles(a, b + 2 + s * 16, out, i + s * 32, (q) => d * NF4[q]!);
     },
   },
   q2_k: {

@@ -61,6 +61,7 @@ const SCALES: Readonly<
   iq4_nl: [[2], []],
   iq4_xs: [[2, 2], []],
   mxfp4: [[1], []],
+  nf4: [[2], []],
 };
 
 /** Bytes of each field of a row's block, in order. */

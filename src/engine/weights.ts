@@ -9,8 +9,8 @@ export type WeightType = "f32" | "f16" | "bf16" | BlockType;
 
 export interface WeightTypeInfo {
   readonly name: WeightType;
-  /** The number GGUF gives this type. */
-  readonly ggmlType: number;
+  /** The number GGUF gives this type, where it has it. */
+  readonly ggmlType?: number;
   /** Elements in one block; a row is a whole number of blocks. */
   readonly blockSize: number;
   /** Bytes of one block. */
@@ -34,6 +34,7 @@ export const WEIGHT_TYPES: Readonly<Record<WeightType, WeightTypeInfo>> = {
   iq4_nl: { name: "iq4_nl", ggmlType: 20, blockSize: 32, blockBytes: 18 },
   iq4_xs: { name: "iq4_xs", ggmlType: 23, blockSize: 256, blockBytes: 136 },
   mxfp4: { name: "mxfp4", ggmlType: 39, blockSize: 32, blockBytes: 17 },
+  nf4: { name: "nf4", blockSize: 64, blockBytes: 34 },
 };
 
 /** Whether `name` is one of {@link WEIGHT_TYPES}. */

@@ -41,7 +41,7 @@ export interface SaveOptions {
 }
 
 /** GGUF's numbers for "most matrices are of this type". */
-const FILE_TYPES: Record<WeightType, number> = {
+const FILE_TYPES: Readonly<Partial<Record<WeightType, number>>> = {
   f32: 0,
   f16: 1,
   q4_0: 2,
@@ -86,7 +86,7 @@ export async function saveGguf(
     tensors.push({ name, type: "f32", shape: [factors.length], data });
   }
   const all = new Map(metadata);
-  all.set("general.file_type", { type: "uint32", value: FILE_TYPES[mainType(model)] });
+  all.set("general.file_type", { type: "uint32", value: FILE_TYPES[mainType(model)] ?? 0 });
   all.set("general.quantization_version", { type: "uint32", value: QUANTIZATION_VERSION });
   await writeGguf(path, {
     metadata: all,

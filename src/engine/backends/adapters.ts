@@ -42,7 +42,7 @@ const ALIGN = 64;
  */
 export function adapterTypes(type: WeightType): { a: WritableType; b: WritableType; w: WritableType } {
   if (type === "f32") return { a: "f32", b: "f32", w: "f32" };
-  if (type === "f16" || type === "bf16") return { a: "f16", b: "f16", w: "f16" };
+  if (type === "f16" || type === "bf16" || type === "nf4") return { a: "f16", b: "f16", w: "f16" };
   return { a: "q8_0", b: "f16", w: "q8_0" };
 }
 

@@ -22,6 +22,7 @@ const SCALES: Readonly<Record<BlockType, readonly number[]>> = {
   iq4_nl: [0],
   iq4_xs: [0],
   mxfp4: [],
+  nf4: [0],
 };
 
 /**

@@ -35,9 +35,9 @@ function roundEven(x: number): number {
   return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }
 
-/** True for types whose matmul may take int8 activations. */
+/** True for types whose matmul may take int8 activations: those whose codes are integers. */
 export function quantized(type: string): boolean {
-  return type !== "f32" && type !== "f16" && type !== "bf16";
+  return type !== "f32" && type !== "f16" && type !== "bf16" && type !== "nf4";
 }
 
 function addedTo(shape: Shape, added: Tensor | undefined, op: string): OutputSpec[] {

@@ -1,14 +1,17 @@
 // The methods by name: what an opened model is trained as.
 
 import type { Backend } from "../../engine/backend.ts";
-import type { OpenedModel } from "../../models/index.ts";
+import { type OpenedModel, quantizedModel } from "../../models/index.ts";
 import type { MethodTrainable } from "../trainable.ts";
 import { type AdapterOptions, adapterTrainable } from "./adapter.ts";
 import { fullTrainable } from "./full.ts";
 
-/** `full`: every parameter. `lora`, `dora`: an adapter over the weights as they are. */
+/**
+ * `full`: every parameter. `lora`, `dora`: an adapter over the weights as they are. `qlora`: LoRA over quantized weights;
+ * those that are not become NF4 while they are loaded.
+ */
 export type Method = (typeof METHODS)[number];
-export const METHODS = ["lora", "dora", "full"] as const;
+export const METHODS = ["lora", "qlora", "dora", "full"] as const;
 
 export interface MethodOptions extends Omit<AdapterOptions, "dora"> {
   /** Default "lora". */
@@ -31,7 +34,10 @@ export async function openTrainable(
     );
   if (model.definition.encoder)
     throw new TypeError(`${what}: ${model.config.model_type} is an encoder, wanted a model that generates`);
-  if (method !== "full") return adapterTrainable(model, backend, { ...options, dora: method === "dora" });
+  if (method !== "full") {
+    const base = method === "qlora" ? quantizedModel(model, "nf4") : model;
+    return adapterTrainable(base, backend, { ...options, dora: method === "dora" });
+  }
   const { signal, onProgress: _onProgress, seed: _seed, ...others } = options;
   const unused = Object.entries(others).find(([, value]) => value !== undefined);
   if (unused)
