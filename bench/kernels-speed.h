@@ -137,6 +137,20 @@ static void gemm(int threads, int rounds) {
       memset(x, 0, T * N * 4), memset(y, 0, T * K * 4);
     }
     double ops = 2.0 * double(T * N * K) / 1e9;
+    std::vector<double> h[3];
+    for (int i = 0; i < rounds; i++) {
+      nt.i[1] = nn.i[0] = tn.i[0] = 1;
+      double t0 = now();
+      run_node(isa::matmul_nt, isa::matmul_nt_shared, nt, threads);
+      double t1 = now();
+      run_node(isa::matmul_nn, nullptr, nn, threads);
+      double t2 = now();
+      run_node(isa::matmul_tn, nullptr, tn, threads);
+      h[0].push_back(t1 - t0), h[1].push_back(t2 - t1), h[2].push_back(now() - t2);
+      nt.i[1] = nn.i[0] = tn.i[0] = 0;
+    }
+    if (isa::bf16_products())
+      printf("bf16 nt %4.0f nn %4.0f tn %4.0f  ", ops / best(h[0]), ops / best(h[1]), ops / best(h[2]));
     // Frozen quantized weights, as in training of adapters: forward with float activations, and backward.
     Layers l(Q4_0, N, K, 1);
     Tensor tq = tw;

@@ -29,6 +29,7 @@ namespace PITH_ISA {
 #include "recurrent.h"
 #include "optim.h"
 #include "gemm.h"
+#include "gemm_bf16.h"
 #include "matmul.h"
 #include "linear.h"
 #include "loss.h"

@@ -5,6 +5,7 @@
 // threads share that work, in `run.shared`, a chunk of tokens at a time, and meet before and after it. Both ways give
 // the same bytes. Weights are split by panels: one contiguous stream for each thread and matrix.
 #pragma once
+#include "gemm_bf16.h"
 #include "matmul.h"
 #include "norm.h"
 
@@ -233,8 +234,17 @@ static size_t shared_bytes(const Linear& l) {
 static void linear(const Run& run, const Node& node, int thread) { run_linear(run, linear_of(node), thread); }
 static size_t linear_shared(const Node& node, int32_t, int32_t, int32_t) { return shared_bytes(linear_of(node)); }
 
-static void matmul_nt(const Run& run, const Node& node, int thread) { run_linear(run, matmul_nt_of(node), thread); }
-static size_t matmul_nt_shared(const Node& node, int32_t, int32_t, int32_t) { return shared_bytes(matmul_nt_of(node)); }
+// [y [T, N]], [x [T, K], w [N, K], (added)]; ints: int8, bf16. Where x is rounded to int8, it is not rounded to bf16.
+PITH_INLINE bool takes_bf16(const Node& node) {
+  return node.i[1] && bf16_products() && !(node.i[0] && node.t[2]->packed && is_quantized(node.t[2]->type));
+}
+static void matmul_nt(const Run& run, const Node& node, int thread) {
+  if (takes_bf16(node)) return matmul_nt_bf16(run, node, thread);
+  run_linear(run, matmul_nt_of(node), thread);
+}
+static size_t matmul_nt_shared(const Node& node, int32_t, int32_t, int32_t) {
+  return takes_bf16(node) ? 0 : shared_bytes(matmul_nt_of(node));
+}
 
 static void lora(const Run& run, const Node& node, int thread) { run_linear(run, lora_of(node), thread); }
 static size_t lora_shared(const Node& node, int32_t, int32_t, int32_t) { return shared_bytes(lora_of(node)); }

@@ -5,7 +5,7 @@
 // Products are the chains of gemm.h over ascending k (columns for dx, rows for the weight's gradient), so neither the size of a
 // chunk nor the number of threads changes a bit.
 #pragma once
-#include "gemm.h"
+#include "gemm_bf16.h"
 #include "reduce.h"
 
 constexpr int64_t LOGITS_BYTES = 64 << 20;  // of a chunk's logits
@@ -27,6 +27,7 @@ struct Loss {
   bool fresh;           // sum begins at 0
   const float* factor;  // [R] of each row's part in sum, or null: 1
   float scale, cap;
+  bool bf16;
 };
 
 // z = scale · x, then cap · tanh(z / cap)
@@ -78,8 +79,7 @@ static void run_loss(const Run& run, const Loss& l, int thread) {
     const float* a = xs + r0 * d;
     meet();
     share((V_ + 15) / 16, 4, run.threads, thread, &begin, &end);
-    gemm(logits, ld, V_, rows, d, a, d, 1, begin, end, false, local,
-         [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) { pack_nt(dst, w, p, panels, k, kc); });
+    times_transposed(logits, ld, rows, a, d, w, begin, end, false, l.bf16, local);
     meet();
     Loss part = l;
     part.targets += r0;
@@ -91,18 +91,11 @@ static void run_loss(const Run& run, const Loss& l, int thread) {
     meet();
     if (l.dx) {
       Part s = part_of(rows, d, run.threads, thread);
-      gemm(l.dx + (r0 + s.m0) * d, d, d, s.m1 - s.m0, V_, logits + s.m0 * ld, ld, 1, s.p0, s.p1, false, local,
-           [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) {
-             if (w.packed)
-               pack_nn_packed(dst, w, p, panels, k, kc);
-             else
-               pack_nn(dst, (const float*)w.data, d, p, panels, k, kc);
-           });
+      times_weight(l.dx + (r0 + s.m0) * d, d, s.m1 - s.m0, logits + s.m0 * ld, ld, w, s.p0, s.p1, false, l.bf16, local);
     }
     if (l.sum) {
       share(V_, MR, run.threads, thread, &begin, &end);
-      gemm(l.sum + begin * d, d, d, end - begin, rows, logits + begin, 1, ld, 0, (d + 15) / 16, true, local,
-           [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) { pack_nn(dst, a, d, p, panels, k, kc); });
+      transposed_times(l.sum + begin * d, d, end - begin, rows, logits + begin, ld, a, d, 0, (d + 15) / 16, true, l.bf16, local);
     }
   }
 }
@@ -120,7 +113,7 @@ static void linear_cross_entropy(const Run& run, const Node& node, int thread) {
   l.loss = data(node, 0);
   if (node.i[0]) l.dx = data(node, 1);
   if (node.i[1]) l.sum = (float*)t[3]->data;
-  l.scale = node.f[0], l.cap = node.f[1];
+  l.scale = node.f[0], l.cap = node.f[1], l.bf16 = node.i[2] && bf16_products();
   run_loss(run, l, thread);
 }
 static size_t linear_cross_entropy_shared(const Node& node, int32_t, int32_t, int32_t) {
@@ -132,7 +125,7 @@ static void linear_cross_entropy_weight_grad(const Run& run, const Node& node, i
   Loss l = {};
   l.x = node.t[1], l.w = node.t[2], l.targets = ids(node, 3), l.factor = data(node, 4);
   l.sum = data(node, 0), l.fresh = true;
-  l.scale = node.f[0], l.cap = node.f[1];
+  l.scale = node.f[0], l.cap = node.f[1], l.bf16 = node.i[2] && bf16_products();
   run_loss(run, l, thread);
 }
 static size_t linear_cross_entropy_weight_grad_shared(const Node& node, int32_t, int32_t, int32_t) {

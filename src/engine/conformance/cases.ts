@@ -99,6 +99,12 @@ const row = (op: OpName, operands: Operand[], attrs: object = {}, label = "", ro
   rowwise,
 });
 
+/** Products whose operands a backend may round to bf16. */
+const lowCase = (op: OpName, operands: Operand[], attrs: object = {}, label = ""): Case => ({
+  ...row(op, operands, { ...attrs, bf16: true }, `bf16 ${label}`.trim(), false),
+  nmse: 3e-5,
+});
+
 const unary = (
   ["neg", "exp", "tanh", "erf", "sigmoid", "abs", "step", "silu", "gelu", "gelu_erf"] as const
 ).map((op) => row(op, [x("T", 37)]));
@@ -319,6 +325,18 @@ export const CASES: readonly Case[] = [
     false,
   ),
   row("accumulate", [state(300), x(300)], {}, "", false),
+  lowCase("matmul_nt", [x("T", 96), weight(50, 96), x("T", 50)], { int8: false }),
+  lowCase("matmul_nt", [x("T", 37), weight(50, 37, ["dense", "f16"])], { int8: true }, "odd"),
+  lowCase("matmul_nn", [x("T", 50), weight(50, 96), x("T", 96)]),
+  lowCase("matmul_nn", [x("T", 37), weight(37, 41, ["dense", "f16"])], {}, "odd"),
+  lowCase("matmul_tn", [x("T", 40), x("T", 50)]),
+  lowCase("accumulate_tn", [state(40, 50), x("T", 40), x("T", 50)]),
+  lowCase("linear_cross_entropy", [x("T", 40), weight(50, 40, ["dense"]), targets, state(50, 40)], {
+    scale: 0.3,
+    cap: 0,
+    grad: true,
+    sum: true,
+  }),
   row("accumulate_tn", [state(40, 50), x("T", 40), x("T", 50)], {}, "", false),
   row("accumulate_rows", [state(9, 37), x("T", 37), ids(9, "T")], {}, "", false),
   row("rms_norm_grad", [x("T", 37), vector(37), x("T", 37)], { eps: 1e-5 }),
