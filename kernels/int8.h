@@ -88,6 +88,11 @@ PITH_INLINE PI offset(PI sum) {
   return sum << (ZERO == 16 ? 1 : ZERO == 32 ? 2 : ZERO == 128 ? 4 : 0);
 }
 
+// panel_tokens<TYPE>(y, w, x, n, blocks, ahead): y[i * 16 + r] = row r of the panel times token i of the tile of n
+// (1 .. 8 or 16). `ahead` != 0: asks for the memory that lies so many bytes further on.
+#if defined(__wasm_simd128__)
+#include "int8_wasm_panels.h"
+#else
 // acc + 32 columns of PIECE rows times token i of the n at x: scales a, minima m (those times -1/8).
 template <class F, class T>
 PITH_INLINE P add_block(P acc, const Dots<F>& dots, const T& tokens, const uint8_t* x, int64_t n, int i, const P* a,
@@ -120,11 +125,6 @@ PITH_INLINE void take_block(Dots<F>* dots, P* a, P* m, const typename F::Head& h
     for (int j = 0; j < F::PARTS; j++) m[j] = m[j] * -0.125f;
 }
 
-// panel_tokens<TYPE>(y, w, x, n, blocks, ahead): y[i * 16 + r] = row r of the panel times token i of the tile of n
-// (1 .. 8 or 16). `ahead` != 0: asks for the memory that lies so many bytes further on.
-#if defined(__wasm_simd128__)
-#include "int8_wasm_panels.h"
-#else
 template <int TYPE, int N>
 static void panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
   typedef Format<TYPE> F;

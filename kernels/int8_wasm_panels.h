@@ -1,196 +1,307 @@
-// Products of panels on WebAssembly, for int8.h: any type, and q4_0 and q8_0 in a way of their own that V8 makes more of.
+// Products of panels on WebAssembly, for int8.h: written so that V8 keeps what it multiplies in registers.
 // Included by int8.h, inside `namespace pith::<isa> {`.
 //
-// Four rows at a time: a vector is 4 rows x 4 columns of a group. Two ways, with the same integers:
-//   relaxed SIMD   i16 sums of pairs of i8 x i7. The i7 side is a code of at most six bits, so what the instruction
-//                  leaves to the processor (a top bit that is set) never comes up; a whole block of nibbles fits 16
-//                  bits: 16 · 15 · 127
-//   plain          both sides widened to 16 bits, i32 sums of pairs; signed weights go this way in both builds, since
-//                  they need all eight bits
+// A vector is four rows. Two ways, with the same integers:
+//   relaxed   four columns a step: i16 sums of pairs of i8 x i7. The i7 side is a code of at most six bits, so what the
+//             instruction leaves to the processor (a top bit that is set) never comes up; F::FOLD steps fit 16 bits, a whole
+//             block of nibbles: 16 · 15 · 127
+//   wide      two columns a step, both sides as 16 bits: i32 sums of pairs. The plain build; signed weights in both, since
+//             they need all eight bits
 // Float operations are those of SIMD128 in both: multiply, then add. The relaxed multiply-add would be rounded once on
 // one machine and twice on another, and a row would have other bits there.
 //
-// Loops over tokens stay loops: unrolled, they need more registers than there are, and V8 keeps the rest on the stack.
+// What V8 wants. It has 15 registers, and older versions move all loads of a basic block to its front and finish one
+// chain of sums before they begin the next. So loops over steps stay loops: their phis keep eight sums growing side by
+// side, and six loads fit beside them. Written out, the same steps cost a third more. Pointers are made opaque, because
+// LLVM otherwise adds to indices what could be offsets; constants too, which V8 would make anew in each turn. Sums are not
+// added with saturation, which would stop LLVM from reordering them: half as many of those run at a time.
 #pragma once
 
-// --- What both ways share ------------------------------------------------------------------------------------------
+#define PITH_OPAQUE(p) asm volatile("" : "+r"(p))
+#define PITH_WRITTEN_OUT _Pragma("clang loop unroll(full)")
+#define PITH_ROLLED _Pragma("clang loop unroll(disable)")
+
+PITH_INLINE v128_t constant(uint32_t bits) {
+  PITH_OPAQUE(bits);
+  return wasm_i32x4_splat(int32_t(bits));
+}
+
+#if defined(__wasm_relaxed_simd__)
+template <class F>
+constexpr bool RELAXED = !F::SIGNED;
+#else
+template <class F>
+constexpr bool RELAXED = false;
+#endif
+
+constexpr int MOST_TOKENS = 16;
+
+// --- Scales of q4_0 and q8_0 ---------------------------------------------------------------------------------------
 
 // 16 halves as floats: their bits in the places of a float's, then scaled by 2^112, which moves the exponent's bias. They
 // are finite: wasm_pack_rows saw to that.
-PITH_INLINE void scales_of(v128_t* scale, const uint8_t* w) {
-  for (int i = 0; i < 2; i++) {
-    v128_t h = vector(w + i * 16);
-    v128_t high = wasm_v128_and(wasm_i16x8_shr(h, 3), wasm_i16x8_const_splat(int16_t(0x8fff))), low = wasm_i16x8_shl(h, 13);
-    v128_t a = wasm_i16x8_shuffle(low, high, 0, 8, 1, 9, 2, 10, 3, 11);
-    v128_t b = wasm_i16x8_shuffle(low, high, 4, 12, 5, 13, 6, 14, 7, 15);
-    scale[i * 2] = wasm_f32x4_mul(a, wasm_f32x4_const_splat(0x1p112f));
-    scale[i * 2 + 1] = wasm_f32x4_mul(b, wasm_f32x4_const_splat(0x1p112f));
-  }
-}
-// acc + s · (scale · dx)
-PITH_INLINE v128_t add_scaled(v128_t acc, v128_t s, v128_t scale, v128_t dx) {
-  return wasm_f32x4_add(wasm_f32x4_mul(wasm_f32x4_convert_i32x4(s), wasm_f32x4_mul(scale, dx)), acc);
-}
-// u of four groups, each as rows 0, 1 and rows 2, 3 in 16 bits, times 16 columns of a token. a: rows 0, 1; b: rows 2, 3.
-PITH_INLINE void dot16(v128_t* a, v128_t* b, const v128_t* u, const int16_t* x) {
-  for (int g = 0; g < 4; g++) {
-    v128_t v = wasm_v128_load64_splat(x + g * 4);
-    v128_t l = wasm_i32x4_dot_i16x8(u[g * 2], v), h = wasm_i32x4_dot_i16x8(u[g * 2 + 1], v);
-    *a = g ? wasm_i32x4_add(*a, l) : l;
-    *b = g ? wasm_i32x4_add(*b, h) : h;
-  }
-}
-// Sums of the two lanes of each row: rows 0 .. 3.
-PITH_INLINE v128_t rows_of(v128_t a, v128_t b) {
-  return wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
-}
+struct Halves {
+  v128_t bias = constant(0x77800000), mask = constant(0x8fff8fff);
 
-// A panel whose weights widen to 16 bits; `split(u, w, r, half)` gives those of 16 of a block's columns, for rows r ..
-// r + 3. `offset`: - 8 · Σq is added.
-template <bool offset, class Split>
-PITH_INLINE void wide_panel(float* y, const uint8_t* w, int64_t step, const uint8_t* x, int64_t blocks, int n, Split split) {
-  for (int i = 0; i < n * 16; i += 4) wasm_v128_store(y + i, wasm_f32x4_const_splat(0));
-  for (int64_t b = 0; b < blocks; b++, w += step, x += n * X_BYTES) {
-    v128_t scale[4], part[MOST_TOKENS];
-    int16_t xs[MOST_TOKENS * BLOCK];
-    scales_of(scale, w);
-#pragma clang loop unroll(disable)
-    for (int i = 0; i < n; i++) widen_x(xs + i * BLOCK, x + i * 32);
-#pragma clang loop unroll(disable)
-    for (int r = 0; r < 4; r++) {
-      v128_t u[8], d = scale[r];
-      split(u, w + 32 + r * 16, 0);
-#pragma clang loop unroll(disable)
-      for (int i = 0; i < n; i++) {
-        v128_t l, h;
-        dot16(&l, &h, u, xs + i * BLOCK);
-        part[i] = rows_of(l, h);
-      }
-      split(u, w + 32 + r * 16, 1);
-#pragma clang loop unroll(disable)
-      for (int i = 0; i < n; i++) {
-        v128_t l, h;
-        dot16(&l, &h, u, xs + i * BLOCK + 16);
-        v128_t s = wasm_i32x4_add(part[i], rows_of(l, h));
-        if (offset) s = wasm_i32x4_add(s, splat_bytes(x + n * 36 + i * 4));
-        float* to = y + i * 16 + r * 4;
-        wasm_v128_store(to, add_scaled(vector(to), s, d, splat_bytes(x + n * 32 + i * 4)));
-      }
+  PITH_MEMBER void floats(v128_t* to, const uint8_t* w) const {
+    for (int i = 0; i < 2; i++) {
+      v128_t h = vector(w + i * 16);
+      v128_t high = wasm_v128_and(wasm_i16x8_shr(h, 3), mask), low = wasm_i16x8_shl(h, 13);
+      to[i * 2] = wasm_f32x4_mul(wasm_i16x8_shuffle(low, high, 0, 8, 1, 9, 2, 10, 3, 11), bias);
+      to[i * 2 + 1] = wasm_f32x4_mul(wasm_i16x8_shuffle(low, high, 4, 12, 5, 13, 6, 14, 7, 15), bias);
     }
   }
-}
+};
 
-// --- q8_0 ----------------------------------------------------------------------------------------------------------
+// --- Steps ---------------------------------------------------------------------------------------------------------
 
-__attribute__((noinline)) static void q8_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
-  wide_panel<false>(y, w, Format<Q8_0>::BYTES, x, blocks, n, [](v128_t* u, const uint8_t* p, int half) PITH_LAMBDA {
-    for (int g = 0; g < 4; g++) {
-      v128_t v = vector(p + (half * 4 + g) * 64);
-      u[g * 2] = wasm_i16x8_extend_low_i8x16(v);
-      u[g * 2 + 1] = wasm_i16x8_extend_high_i8x16(v);
-    }
-  });
-}
-
-// --- q4_0 ----------------------------------------------------------------------------------------------------------
-
+template <bool RELAX>
+PITH_INLINE v128_t pairs(v128_t x, v128_t u) {
 #if defined(__wasm_relaxed_simd__)
-
-// Σ over the eight groups of a block, from the nibbles u and the 32 bytes of a token.
-PITH_INLINE v128_t dot8(const v128_t* u, const uint8_t* x) {
-  v128_t s = wasm_i16x8_relaxed_dot_i8x16_i7x16(splat_bytes(x), u[0]);
-  for (int g = 1; g < 8; g++)
-    s = wasm_i16x8_add(s, wasm_i16x8_relaxed_dot_i8x16_i7x16(splat_bytes(x + g * 4), u[g]));
-  return wasm_i32x4_extadd_pairwise_i16x8(s);
+  if constexpr (RELAX) return wasm_i16x8_relaxed_dot_i8x16_i7x16(x, u);
+#endif
+  return wasm_i32x4_dot_i16x8(x, u);
 }
-PITH_INLINE void nibbles(v128_t* u, const uint8_t* p) {
-  const v128_t low = wasm_i8x16_const_splat(15);
-  for (int g = 0; g < 4; g++) {
-    v128_t v = vector(p + g * 64);
-    u[g] = wasm_v128_and(v, low);
-    u[4 + g] = wasm_v128_and(wasm_u16x8_shr(v, 4), low);
+template <bool RELAX>
+PITH_INLINE v128_t plus(v128_t a, v128_t b) {
+  return RELAX ? wasm_i16x8_add(a, b) : wasm_i32x4_add(a, b);
+}
+
+// Bytes of a token's 32 columns: as they lie, or as 16 bits.
+template <class F>
+constexpr int TOKEN_BYTES = RELAXED<F> ? 32 : 64;
+
+// A step of 16 rows and T tokens: s[t * 4 + r] += u[r] · x[t].
+template <class F, int T, bool FIRST>
+PITH_INLINE void step(v128_t* s, const uint8_t* u, const uint8_t* x) {
+  v128_t xs[T];
+  PITH_WRITTEN_OUT for (int t = 0; t < T; t++) xs[t] = splat_bytes(x + t * TOKEN_BYTES<F>);
+  PITH_WRITTEN_OUT for (int r = 0; r < 4; r++) {
+    v128_t v = vector(u + r * 16);
+    PITH_WRITTEN_OUT for (int t = 0; t < T; t++) {
+      v128_t d = pairs<RELAXED<F>>(xs[t], v);
+      s[t * 4 + r] = FIRST ? d : plus<RELAXED<F>>(s[t * 4 + r], d);
+    }
   }
 }
-__attribute__((noinline)) static void q4_one(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks) {
+// `steps` of them, as i32 sums of rows; `more`: added to what is there.
+template <class F, int T>
+PITH_INLINE void steps(PI* sum, const uint8_t* u, const uint8_t* x, int steps, bool more, v128_t ones) {
+  v128_t s[4 * T];
+  const uint8_t* end = u + steps * 64;
+  PITH_OPAQUE(end);
+  step<F, T, true>(s, u, x);
+  u += 64, x += 4;
+  PITH_ROLLED do {
+    PITH_OPAQUE(u);
+    PITH_OPAQUE(x);
+    step<F, T, false>(s, u, x);
+    u += 64, x += 4;
+  } while (u != end);
+  PITH_WRITTEN_OUT for (int i = 0; i < 4 * T; i++) {
+    PI v = (PI)(RELAXED<F> ? wasm_i32x4_dot_i16x8(s[i], ones) : s[i]);
+    sum[i] = more ? sum[i] + v : v;
+  }
+}
+
+// T tokens of a block of 32 columns: y[t * 16 + row] += ..., as int8.h states. `a`: scales of 16 rows, of both halves;
+// `m`: minima. d, whole, first: where the tokens' scales and sums lie.
+template <class F, int T>
+PITH_INLINE void some_tokens(float* y, const uint8_t* u, const uint8_t* x, const uint8_t* d, const uint8_t* whole,
+                             const uint8_t* first, const float* a, const float* m, v128_t ones) {
+  constexpr int STEPS = (RELAXED<F> ? 8 : 16) / F::PARTS;
+  constexpr int AT_ONCE = RELAXED<F> && F::FOLD < STEPS ? F::FOLD : STEPS;
+  PI sum[F::PARTS][4 * T];
+  PITH_WRITTEN_OUT for (int p = 0; p < F::PARTS; p++)
+    PITH_WRITTEN_OUT for (int i = p * STEPS; i < (p + 1) * STEPS; i += AT_ONCE)
+      steps<F, T>(sum[p], u + i * 64, x + i * 4, AT_ONCE, i > p * STEPS, ones);
+  PITH_WRITTEN_OUT for (int t = 0; t < T; t++) {
+    PI all = (PI)splat_bytes(whole + t * 4);
+    P dx = (P)splat_bytes(d + t * 4);
+    PITH_WRITTEN_OUT for (int r = 0; r < 4; r++) {
+      P acc, scale, least;
+      float* to = y + t * 16 + r * 4;
+      get(acc, to);
+      get(scale, a + r * 4);
+      if (F::MIN) get(least, m + r * 4);
+      if constexpr (F::PARTS == 1) {
+        P s = to_float(sum[0][t * 4 + r] + offset<F::ZERO>(all));
+        acc = F::MIN ? fma(fma(s, scale, to_float(all) * least), dx, acc) : fma(s, scale * dx, acc);
+      } else {
+        PI early = (PI)splat_bytes(first + t * 4), late = all - early;
+        P scale1, least1;
+        get(scale1, a + 16 + r * 4);
+        P s = to_float(sum[0][t * 4 + r] + offset<F::ZERO>(early)) * scale;
+        s = fma(to_float(sum[1][t * 4 + r] + offset<F::ZERO>(late)), scale1, s);
+        if (F::MIN) {
+          get(least1, m + 16 + r * 4);
+          s = fma(to_float(late), least1, fma(to_float(early), least, s));
+        }
+        acc = fma(s, dx, acc);
+      }
+      put(to, acc);
+    }
+  }
+}
+
+// --- Panels --------------------------------------------------------------------------------------------------------
+
+// Wide, 32 columns are those that are even, then those that are odd; with two scales first so of 16, then of the others.
+// Bytes of a token from 16 columns to the next 16, and from even ones to odd ones.
+template <class F>
+constexpr int HALF = F::PARTS == 2 ? 32 : 16;
+template <class F>
+constexpr int ODD = F::PARTS == 2 ? 16 : 32;
+
+// 32 columns of weights as the steps take them.
+template <class F>
+PITH_INLINE void unpack(uint8_t* to, const uint8_t* w, int h, int s) {
+  PI u[8];
+  F::codes(u, w, h, s);
+  PITH_WRITTEN_OUT for (int g = 0; g < 8; g++) {
+    v128_t v = (v128_t)u[g];
+    if (RELAXED<F>) {
+      wasm_v128_store(to + g * 64 + h * 16, v);
+    } else {
+      uint8_t* at = to + (g / 4 * HALF<F> / 4 + g % 4) * 64 + h * 16;
+      wasm_v128_store(at, wasm_i16x8_shr(wasm_i16x8_shl(v, 8), 8));
+      wasm_v128_store(at + ODD<F> * 16, wasm_i16x8_shr(v, 8));
+    }
+  }
+}
+// 32 values of each token as 16 bits.
+template <class F>
+PITH_INLINE void widen_x(uint8_t* to, const uint8_t* x, int n) {
+  const uint8_t* end = x + n * 32;
+  PITH_ROLLED for (; x != end; x += 32, to += 64) {
+    PITH_OPAQUE(x);
+    PITH_OPAQUE(to);
+    PITH_WRITTEN_OUT for (int i = 0; i < 2; i++) {
+      v128_t v = vector(x + i * 16);
+      wasm_v128_store(to + i * HALF<F>, wasm_i16x8_shr(wasm_i16x8_shl(v, 8), 8));
+      wasm_v128_store(to + i * HALF<F> + ODD<F>, wasm_i16x8_shr(v, 8));
+    }
+  }
+}
+
+template <class F>
+__attribute__((noinline)) static void any_panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
+  constexpr int BLOCKS = F::COLUMNS / BLOCK;
+  constexpr bool SIMPLE = F::TYPE == Q4_0 || F::TYPE == Q8_0;
+  uint8_t u[(RELAXED<F> ? 8 : 16) * 64], wide[RELAXED<F> ? 16 : MOST_TOKENS * 64];
+  float a[F::PARTS * 16], m[F::PARTS * 16];
+  Halves halves;
+  v128_t ones = constant(0x00010001);
+  PITH_ROLLED for (int i = 0; i < n * 16; i += 4) wasm_v128_store(y + i, wasm_f32x4_const_splat(0));
+  PITH_ROLLED for (int64_t b = 0; b < blocks; b += BLOCKS, w += F::BYTES) {
+    typename F::Head head[4];
+    if constexpr (SIMPLE)
+      halves.floats((v128_t*)a, w);
+    else
+      for (int h = 0; h < 4; h++) head[h] = F::head(w, h);
+    PITH_ROLLED for (int s = 0; s < BLOCKS; s++, x += n * X_BYTES) {
+      PITH_ROLLED for (int h = 0; h < 4; h++) {
+        unpack<F>(u, w, h, s);
+        if constexpr (SIMPLE) continue;
+        P scale[2], least[2];
+        F::scales(scale, least, head[h], w, h, s);
+        for (int p = 0; p < F::PARTS; p++) {
+          put(a + p * 16 + h * 4, scale[p]);
+          if (F::MIN) put(m + p * 16 + h * 4, least[p] * -0.125f);
+        }
+      }
+      const uint8_t *tokens = x, *d = x + n * 32, *whole = d + n * 4, *first = whole + n * 4, *weights = u;
+      if (!RELAXED<F>) widen_x<F>(wide, x, n), tokens = wide;
+      const uint8_t* end = tokens + (n & ~1) * TOKEN_BYTES<F>;
+      float* to = y;
+      PITH_OPAQUE(end);
+      PITH_OPAQUE(weights);
+      PITH_ROLLED while (tokens != end) {
+        PITH_OPAQUE(tokens);
+        PITH_OPAQUE(to);
+        PITH_OPAQUE(d);
+        PITH_OPAQUE(whole);
+        if (F::PARTS == 2) PITH_OPAQUE(first);
+        some_tokens<F, 2>(to, weights, tokens, d, whole, first, a, m, ones);
+        tokens += 2 * TOKEN_BYTES<F>, to += 32, d += 8, whole += 8, first += 8;
+      }
+      if (n & 1) some_tokens<F, 1>(to, weights, tokens, d, whole, first, a, m, ones);
+    }
+  }
+}
+
+// --- One token of q4_0 and q8_0: no detour through memory ------------------------------------------------------------
+
+// Four columns and the four 16 columns further on.
+struct Nibbles {
+  static constexpr bool NARROW = RELAXED<Format<Q4_0>>;
+  v128_t low = constant(NARROW ? 0x0f0f0f0f : 0x000f000f);
+
+  PITH_MEMBER v128_t products(v128_t v, const v128_t* x) const {
+    v128_t high = wasm_u16x8_shr(v, 4);
+    v128_t d = plus<NARROW>(pairs<NARROW>(x[0], wasm_v128_and(v, low)), pairs<NARROW>(x[1], wasm_v128_and(high, low)));
+    if (NARROW) return d;
+    d = plus<NARROW>(d, pairs<NARROW>(x[2], wasm_v128_and(wasm_u16x8_shr(v, 8), low)));
+    return plus<NARROW>(d, pairs<NARROW>(x[3], wasm_u16x8_shr(v, 12)));
+  }
+};
+// Four columns.
+struct Bytes {
+  static constexpr bool NARROW = false;
+
+  PITH_MEMBER v128_t products(v128_t v, const v128_t* x) const {
+    return plus<NARROW>(pairs<NARROW>(x[0], wasm_i16x8_shr(wasm_i16x8_shl(v, 8), 8)), pairs<NARROW>(x[2], wasm_i16x8_shr(v, 8)));
+  }
+};
+
+// s[r] += 64 bytes of weights · x. Wide, x has odd columns too.
+template <class Way, bool FIRST>
+PITH_INLINE void direct_step(v128_t* s, const Way& way, const uint8_t* w, const uint8_t* x) {
+  v128_t xs[4];
+  PITH_WRITTEN_OUT for (int i = 0; i < (Way::NARROW ? 2 : 4); i++) xs[i] = splat_bytes(x + i * 16);
+  PITH_WRITTEN_OUT for (int r = 0; r < 4; r++) {
+    v128_t d = way.products(vector(w + r * 16), xs);
+    s[r] = FIRST ? d : plus<Way::NARROW>(s[r], d);
+  }
+}
+
+template <class F, class Way>
+__attribute__((noinline)) static void one_token(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks) {
   v128_t acc[4] = {};
-#pragma clang loop unroll(disable)
-  for (int64_t b = 0; b < blocks; b++, w += Format<Q4_0>::BYTES, x += X_BYTES) {
-    v128_t scale[4], dx = splat_bytes(x + 32), offset = splat_bytes(x + 36);
-    scales_of(scale, w);
-    for (int r = 0; r < 4; r++) {
-      v128_t u[8];
-      nibbles(u, w + 32 + r * 16);
-      acc[r] = add_scaled(acc[r], wasm_i32x4_add(dot8(u, x), offset), scale[r], dx);
+  Halves halves;
+  Way way;
+  uint8_t wide[64];
+  const uint8_t* end = w + blocks * F::BYTES;
+  PITH_ROLLED for (; w != end; w += F::BYTES, x += X_BYTES) {
+    PITH_OPAQUE(w);
+    PITH_OPAQUE(x);
+    const uint8_t *p = w + 32, *stop = w + F::BYTES, *q = x;
+    if (!Way::NARROW) widen_x<F>(wide, x, 1), q = wide;
+    PITH_OPAQUE(stop);
+    v128_t s[4], scale[4];
+    direct_step<Way, true>(s, way, p, q);
+    p += 64, q += 4;
+    PITH_ROLLED do {
+      PITH_OPAQUE(p);
+      PITH_OPAQUE(q);
+      direct_step<Way, false>(s, way, p, q);
+      p += 64, q += 4;
+    } while (p != stop);
+    v128_t dx = splat_bytes(x + 32), sum = splat_bytes(x + 36);
+    halves.floats(scale, w);
+    PITH_WRITTEN_OUT for (int r = 0; r < 4; r++) {
+      v128_t v = Way::NARROW ? wasm_i32x4_extadd_pairwise_i16x8(s[r]) : s[r];
+      if (F::ZERO) v = wasm_i32x4_add(v, sum);
+      acc[r] = wasm_f32x4_add(wasm_f32x4_mul(wasm_f32x4_convert_i32x4(v), wasm_f32x4_mul(scale[r], dx)), acc[r]);
     }
   }
   for (int r = 0; r < 4; r++) wasm_v128_store(y + r * 4, acc[r]);
 }
-__attribute__((noinline)) static void q4_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
-  for (int i = 0; i < n * 16; i += 4) wasm_v128_store(y + i, wasm_f32x4_const_splat(0));
-  for (int64_t b = 0; b < blocks; b++, w += Format<Q4_0>::BYTES, x += n * X_BYTES) {
-    v128_t scale[4];
-    scales_of(scale, w);
-#pragma clang loop unroll(disable)
-    for (int r = 0; r < 4; r++) {
-      v128_t u[8], d = scale[r];
-      nibbles(u, w + 32 + r * 16);
-#pragma clang loop unroll(disable)
-      for (int i = 0; i < n; i++) {
-        v128_t s = wasm_i32x4_add(dot8(u, x + i * 32), splat_bytes(x + n * 36 + i * 4));
-        float* to = y + i * 16 + r * 4;
-        wasm_v128_store(to, add_scaled(vector(to), s, d, splat_bytes(x + n * 32 + i * 4)));
-      }
-    }
-  }
-}
-
-#else
-
-__attribute__((noinline)) static void q4_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int n) {
-  wide_panel<true>(y, w, Format<Q4_0>::BYTES, x, blocks, n, [](v128_t* u, const uint8_t* p, int half) PITH_LAMBDA {
-    const v128_t low = wasm_i8x16_const_splat(15);
-    for (int g = 0; g < 4; g++) {
-      v128_t v = vector(p + g * 64);
-      v = wasm_v128_and(half ? wasm_u16x8_shr(v, 4) : v, low);
-      u[g * 2] = wasm_i16x8_extend_low_i8x16(v);
-      u[g * 2 + 1] = wasm_i16x8_extend_high_i8x16(v);
-    }
-  });
-}
-PITH_INLINE void q4_one(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks) { q4_tokens(y, w, x, blocks, 1); }
-
-#endif
-
-// --- All types -----------------------------------------------------------------------------------------------------
 
 template <int TYPE>
-__attribute__((noinline)) static void panel_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t count, int64_t blocks, int64_t) {
-  int n = int(count);
-  if constexpr (TYPE == Q8_0) return q8_tokens(y, w, x, blocks, n);
-  if constexpr (TYPE == Q4_0) return n == 1 ? q4_one(y, w, x, blocks) : q4_tokens(y, w, x, blocks, n);
+PITH_INLINE void panel_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks, int64_t) {
   typedef Format<TYPE> F;
-  constexpr int BLOCKS = F::COLUMNS / BLOCK;
-  for (int i = 0; i < n * 16; i += 4) put(y + i, P{});
-  for (int64_t b = 0; b < blocks; b += BLOCKS, w += F::BYTES) {
-    typename F::Head head[4];
-    for (int h = 0; h < 4; h++) head[h] = F::head(w, h);
-#pragma clang loop unroll(disable)
-    for (int s = 0; s < BLOCKS; s++, x += n * X_BYTES) {
-      Activations<F> tokens;
-      tokens.take(x, n);
-#pragma clang loop unroll(disable)
-      for (int h = 0; h < 4; h++) {
-        P a[2], m[2];
-        Dots<F> dots;
-        take_block<F>(&dots, a, m, head[h], w, h, s);
-#pragma clang loop unroll(disable)
-        for (int i = 0; i < n; i++) {
-          P acc;
-          float* to = y + i * 16 + h * 4;
-          get(acc, to);
-          put(to, add_block<F>(acc, dots, tokens, x, n, i, a, m));
-        }
-      }
-    }
-  }
+  if (TYPE == Q4_0 && n == 1) return one_token<F, Nibbles>(y, w, x, blocks);
+  if (TYPE == Q8_0 && n == 1) return one_token<F, Bytes>(y, w, x, blocks);
+  any_panel<F>(y, w, x, blocks, int(n));
 }
