@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeSafetensors } from "../dist/formats/index.js";
 import { convert, definitionOf, openModel, parseConfig } from "../dist/models/index.js";
+import { storedShape } from "../dist/models/stored.js";
 import { cache } from "./models.mjs";
 import { data } from "./vocab.mjs";
 
@@ -61,6 +62,16 @@ export const types = {
     query_pre_attn_scalar: 64,
     final_logit_softcapping: 30.5,
   },
+  lfm2: {
+    ...base,
+    model_type: "lfm2",
+    num_hidden_layers: 6,
+    layer_types: ["conv", "conv", "full_attention", "conv", "full_attention", "conv"],
+    norm_eps: 1e-5,
+    block_auto_adjust_ff_dim: false,
+    conv_L_cache: 3,
+    rope_theta: 1e6,
+  },
   gpt2: {
     model_type: "gpt2",
     n_embd: 256,
@@ -101,6 +112,19 @@ export const types = {
   },
 };
 // The shapes of Gemma 3 270M (with SmolLM2's vocabulary) and of a llama like it.
+// That of LFM2 350M, with SmolLM2's vocabulary.
+types["lfm2-350m"] = {
+  ...types.lfm2,
+  hidden_size: 1024,
+  intermediate_size: 4608,
+  num_hidden_layers: 16,
+  num_attention_heads: 16,
+  num_key_value_heads: 8,
+  max_position_embeddings: 128000,
+  layer_types: Array.from({ length: 16 }, (_, i) =>
+    [2, 5, 8, 10, 12, 14].includes(i) ? "full_attention" : "conv",
+  ),
+};
 types["gemma3-270m"] = {
   ...types.gemma3,
   hidden_size: 640,
@@ -147,12 +171,14 @@ function spread(name, shape, c) {
       std: 0,
       signs: true,
     };
-  if (/[qk]_norm/.test(name)) return { mean: 1.4, std: 0.14 };
+  if (name === "model.embedding_norm.weight") return { mean: 1 / Math.sqrt(C), std: 0, signs: true };
+  if (/conv\.out_proj/.test(name)) return { mean: 0, std: added / Math.sqrt(width) };
+  if (/[qk]_(layer)?norm/.test(name)) return { mean: 1.4, std: 0.14 };
   if (/norm/.test(name)) return { mean: 1, std: 0.1 };
   if (shape.length === 1) return { mean: 0, std: 0.1 };
   if (/[qk]_proj/.test(name)) return { mean: 0, std: 1.4 / Math.sqrt(C) };
-  if (/o_proj/.test(name)) return { mean: 0, std: added / 0.35 / Math.sqrt(width) };
-  if (/down_proj/.test(name)) return { mean: 0, std: added / 0.6 / Math.sqrt(width) };
+  if (/(o|out)_proj/.test(name)) return { mean: 0, std: added / 0.35 / Math.sqrt(width) };
+  if (/down_proj|feed_forward\.w2/.test(name)) return { mean: 0, std: added / 0.6 / Math.sqrt(width) };
   return { mean: 0, std: 1 / Math.sqrt(width) };
 }
 
@@ -198,7 +224,7 @@ export async function makeType(name, type) {
     return {
       name: tensor,
       type: /** @type {const} */ ("f32"),
-      shape: form === "transposed" ? shape.toReversed() : shape,
+      shape: storedShape(shape, form),
       data: async () => {
         const count = shape.reduce((a, b) => a * b, 1);
         const all = values(tensor, count, spread(tensor, shape, config));
