@@ -27,6 +27,7 @@ namespace PITH_ISA {
 #include "attention.h"
 #include "attention_grad.h"
 #include "recurrent.h"
+#include "delta_rule.h"
 #include "optim.h"
 #include "gemm.h"
 #include "gemm_bf16.h"
@@ -38,7 +39,7 @@ namespace PITH_ISA {
 // A kernel's number in this table is its opcode in program images.
 const Kernel TABLE[] = {
     PITH_ELEMENTWISE, PITH_REDUCE, PITH_NORM, PITH_ROWS, PITH_ROPE, PITH_ATTENTION, PITH_ATTENTION_GRAD,
-    PITH_RECURRENT,   PITH_OPTIM,  PITH_GEMM, PITH_LINEAR, PITH_LOSS,
+    PITH_RECURRENT,   PITH_DELTA_RULE, PITH_OPTIM, PITH_GEMM, PITH_LINEAR, PITH_LOSS,
 };
 
 // Four streams of 64-byte vectors: enough loads under way to be bound by memory, not by their latency.

@@ -19,6 +19,7 @@ const NONE: Record<string, string> = {
   accumulate: "the optimizer itself",
   sum_squares: "only measured, never trained on",
   attention_grad: "second derivatives are not needed",
+  delta_rule_grad: "second derivatives are not needed",
   causal_conv_grad: "second derivatives are not needed",
   rms_norm_grad: "second derivatives are not needed",
   rms_norm_weight_grad: "second derivatives are not needed",

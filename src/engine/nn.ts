@@ -4,6 +4,7 @@
  */
 import type { AttentionAttrs } from "./ops/attention.ts";
 import type { PagedAttrs } from "./ops/attention-paged.ts";
+import type { DeltaNetAttrs } from "./ops/delta-rule.ts";
 import type { OpName } from "./ops/index.ts";
 import type { LinearAttrs } from "./ops/linear.ts";
 import type { LinearCrossEntropyAttrs } from "./ops/loss.ts";
@@ -162,6 +163,25 @@ export const short_conv = (
   segments: Tensor,
   s?: LayerState,
 ): Tensor => one("short_conv", [b, c, x, w, segments, ...stateOf(s)], { offset: s?.offset ?? 0 });
+
+/** q, k [T, Hk, Dk], v [T, Hv, Dv], g, β [T, Hv] -> [T, Hv, Dv]: see ops/delta-rule.ts */
+export const delta_rule = (qkvgb: Tensor[], segments: Tensor, tiled = false, s?: LayerState): Tensor =>
+  one("delta_rule", [...qkvgb, segments, ...stateOf(s)], { tiled, offset: s?.offset ?? 0 });
+export const delta_rule_grad = (
+  qkvgb: Tensor[],
+  dO: Tensor,
+  segments: Tensor,
+  tiled: boolean,
+): [Tensor, Tensor, Tensor, Tensor, Tensor] =>
+  all("delta_rule_grad", [...qkvgb, dO, segments], { tiled }) as [Tensor, Tensor, Tensor, Tensor, Tensor];
+/** x, z, a, b, A, w: see ops/delta-rule.ts */
+export const gated_delta_net = (
+  inputs: Tensor[],
+  segments: Tensor,
+  attrs: Omit<DeltaNetAttrs, "offset">,
+  s?: LayerState,
+): Tensor =>
+  one("gated_delta_net", [...inputs, segments, ...stateOf(s)], { ...attrs, offset: s?.offset ?? 0 });
 
 /** p, m, v are states; hyper [8]: see ops/optim.ts */
 export const adamw = (p: Tensor, g: Tensor, m: Tensor, v: Tensor, hyper: Tensor): void => {

@@ -13,7 +13,7 @@ import { TINY_TYPES, writeTinyType } from "../../test/helpers/tiny-types.ts";
 // The reference takes the same way, slowly.
 const quick = backends.filter(([name]) => name !== "reference");
 
-describe.each(["lfm2"])("%s", (type) => {
+describe.each(["lfm2", "qwen3_5_text"])("%s", (type) => {
   const { config } = TINY_TYPES[type]!;
   let dir: string;
   let folder: string;

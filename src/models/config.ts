@@ -40,6 +40,16 @@ export interface Config {
   readonly sliding_window?: number;
   /** LFM2: tokens that a short convolution sees, its own included. */
   readonly conv_L_cache?: number;
+  /** Qwen3.5: key and value heads of its linear attention and their sizes, and tokens that its convolution sees. */
+  readonly linear_attention?: {
+    readonly Hk: number;
+    readonly Hv: number;
+    readonly Dk: number;
+    readonly Dv: number;
+    readonly taps: number;
+    /** Value head h goes with key head h mod Hk, as in GGUF; otherwise with ⌊h · Hk / Hv⌋. */
+    readonly tiled: boolean;
+  };
   /** How sliding layers rotate, where they do it their own way. */
   readonly rope_local?: Rope;
   /** For each layer 1, or 0 where positions are not rotated (so in SmolLM3's config.json); absent: all rotate. */

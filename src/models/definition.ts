@@ -50,6 +50,8 @@ export interface GgufForm {
   readonly layer_norm?: boolean;
   /** Rows of q and k lie with the halves of each head interleaved. */
   readonly interleaved?: boolean;
+  /** How a parameter lies in the file, where not as it is computed with. */
+  stored?(name: string): StoredForm | undefined;
   /** This type's metadata under the common keys, where they are its own or of another form. */
   commonFields?(own: Fields): Fields;
   /**

@@ -37,8 +37,11 @@ export function fromGgufName(names: Names, name: string): string | undefined {
 }
 
 function translate(names: Names, name: string): string | undefined {
+  const layer = /\.(\d+)\./.exec(name)?.[1];
+  // A few have no such end, or one of them alone.
+  const whole = layer === undefined ? name : name.replace(`.${layer}.`, ".*.");
+  if (Object.hasOwn(names, whole) && layer !== undefined) return names[whole]!.replace("*", layer);
   const [, stem = "", end] = /^(.*)\.(weight|bias)$/.exec(name) ?? [];
-  const layer = /\.(\d+)\./.exec(stem)?.[1];
   const key = layer === undefined ? stem : stem.replace(`.${layer}.`, ".*.");
   const found = Object.hasOwn(names, key) ? names[key]! : undefined;
   if (found === undefined || key.includes("*") !== (layer !== undefined)) return undefined;

@@ -8,9 +8,9 @@ import { type Rope, ropeTable } from "./rope.ts";
 
 /**
  * As in config.json's `layer_types`: attention to all positions so far, or to the last `sliding_window` of them; or a layer
- * that keeps a state of fixed size (`Definition.stateSize`): LFM2's short convolution.
+ * that keeps a state of fixed size (`Definition.stateSize`): LFM2's short convolution, Qwen3.5's linear attention.
  */
-export type LayerType = "full_attention" | "sliding_attention" | "conv";
+export type LayerType = "full_attention" | "sliding_attention" | "conv" | "linear_attention";
 
 export const WINDOW = { min: 1, max: 2 ** 30 };
 
@@ -97,7 +97,8 @@ export function layerWindow(config: Config, i: number): number {
 /** How many of the layers before `end` attend: the number of layer `end` in the KV pool; by default all that have a place there. */
 export function kvLayers({ layer_types, num_hidden_layers }: Config, end = num_hidden_layers): number {
   if (!layer_types) return end;
-  return layer_types.slice(0, end).filter((type) => type.endsWith("attention")).length;
+  return layer_types.slice(0, end).filter((type) => type === "full_attention" || type === "sliding_attention")
+    .length;
 }
 
 /** How layer `i` rotates its heads; undefined where it has no positions of its own. */

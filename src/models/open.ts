@@ -26,7 +26,7 @@ import { fromGgufName, interleavedHeads } from "./gguf-names.ts";
 import { definitionOf } from "./registry.ts";
 import { type ResolvedModel, resolveModel } from "./resolve.ts";
 import { MEAN, readSentenceConfig, type SentenceConfig, sentenceFromGguf } from "./sentence.ts";
-import { fromStored } from "./stored.ts";
+import { fromStored, type StoredForm } from "./stored.ts";
 
 /** A model whose headers are read. Its files stay open until `close`. */
 export interface OpenedModel {
@@ -72,12 +72,7 @@ async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
   const { tensors: found, unused } = sortTensors(definition, config, weights.tensors, (name) =>
     definition.parameterName ? definition.parameterName(name) : name,
   );
-  const tensors = new Map(
-    [...found].map(([name, tensor]) => {
-      const form = definition.stored?.(name);
-      return [name, form ? fromStored(tensor, form) : tensor];
-    }),
-  );
+  const tensors = fromStoredForms(found, (name) => definition.stored?.(name));
   return {
     name: path,
     kind: "folder",
@@ -90,6 +85,18 @@ async function openFolder({ path }: ResolvedModel): Promise<OpenedModel> {
     tokenizer: once(() => loadTokenizerFolder(path)),
     close: () => weights.close(),
   };
+}
+
+function fromStoredForms(
+  found: ReadonlyMap<string, TensorInfo>,
+  formOf: (name: string) => StoredForm | undefined,
+): Map<string, TensorInfo> {
+  return new Map(
+    [...found].map(([name, tensor]) => {
+      const form = formOf(name);
+      return [name, form ? fromStored(tensor, form) : tensor];
+    }),
+  );
 }
 
 /** The tensors of a folder; packed matrices (GPTQ, AWQ, compressed-tensors) as tensors of a weight type. */
@@ -112,9 +119,10 @@ async function openGguf({ path }: ResolvedModel): Promise<OpenedModel> {
     const gguf = await readGguf(source);
     const definition = ggufDefinition(gguf);
     const config = configFromGguf(gguf, await ropeTensors(gguf));
-    const { tensors, unused } = sortTensors(definition, config, gguf.tensors, (name) =>
+    const { tensors: found, unused } = sortTensors(definition, config, gguf.tensors, (name) =>
       fromGgufName(definition.gguf.names, name),
     );
+    const tensors = fromStoredForms(found, (name) => definition.gguf.stored?.(name));
     return {
       name: path,
       kind: "gguf",

@@ -11,6 +11,7 @@ import { mistral } from "./mistral.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { qwen3_5, qwen3_5_text } from "./qwen3_5.ts";
 import { smollm3 } from "./smollm3.ts";
 
 export const MODEL_TYPES: Readonly<Record<string, Definition>> = {
@@ -22,6 +23,8 @@ export const MODEL_TYPES: Readonly<Record<string, Definition>> = {
   smollm3,
   granite,
   lfm2,
+  qwen3_5_text,
+  qwen3_5,
   gemma3_text,
   gemma3,
   gpt2,

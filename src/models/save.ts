@@ -75,12 +75,13 @@ export async function saveGguf(
 ): Promise<void> {
   const { config } = model;
   const { gguf } = model.definition;
-  const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => ({
-    name: toGgufName(gguf.names, source.name)!,
-    type,
-    shape: source.shape,
-    data: () => encodeRows(source, type, "gguf", gguf, config),
-  }));
+  const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => {
+    const { name, shape } = source;
+    const form = gguf.stored?.(name);
+    const rows = () => encodeRows(source, type, "gguf", gguf, config);
+    const data = () => (form ? toStored(rows(), type, shape, form) : rows());
+    return { name: toGgufName(gguf.names, name)!, type, shape: storedShape(shape, form), data };
+  });
   for (const [name, factors] of ropeTensors(config, model.definition)) {
     const data = async () => new Uint8Array(Float32Array.from(factors).buffer);
     tensors.push({ name, type: "f32", shape: [factors.length], data });

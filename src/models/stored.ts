@@ -7,9 +7,9 @@ import { asWeight } from "../formats/index.ts";
 
 /**
  * `transposed`: a matrix as [in, out]. `less_one`: a vector w, where the model multiplies by 1 + w. `depthwise`: a kernel
- * [channels, taps] as [channels, 1, taps].
+ * [channels, taps] as [channels, 1, taps]. `neg_exp`: a vector as -e^x.
  */
-export type StoredForm = "transposed" | "less_one" | "depthwise";
+export type StoredForm = "transposed" | "less_one" | "depthwise" | "neg_exp";
 
 /**
  * The tensor as a parameter: made when it is read, the whole at once, and kept only while somebody reads it.
@@ -29,7 +29,8 @@ export function fromStored(tensor: TensorInfo, form: StoredForm): TensorInfo {
     const source = made(tensor, tensor.bytes, async () => transpose(await read(), rows, cols, type));
     return { ...tensor, shape: [cols, rows], offset: 0, source };
   }
-  const source = made(tensor, rows * 4, async () => plus(type, await read(), rows, 1));
+  const change = form === "less_one" ? (x: number) => x + 1 : (x: number) => Math.log(-x);
+  const source = made(tensor, rows * 4, async () => changed(type, await read(), rows, change));
   return { ...tensor, type: "f32", bytes: rows * 4, offset: 0, source };
 }
 
@@ -57,7 +58,9 @@ export async function* toStored(
     whole.set(piece, end);
     end += piece.length;
   }
-  yield form === "transposed" ? transpose(whole, shape[0]!, shape[1]!, type) : plus(type, whole, count, -1);
+  if (form === "transposed") yield transpose(whole, shape[0]!, shape[1]!, type);
+  else if (form === "less_one") yield changed(type, whole, count, (x) => x - 1);
+  else yield changed(type, whole, count, (x) => -Math.exp(x));
 }
 
 /** Bytes of [rows, cols] as [cols, rows]. */
@@ -69,11 +72,16 @@ function transpose(bytes: Uint8Array, rows: number, cols: number, type: WeightTy
   return new Uint8Array(to.buffer);
 }
 
-/** x + c as f32, in f32's arithmetic. */
-function plus(type: WeightType, bytes: Uint8Array, count: number, c: number): Uint8Array {
+/** Values as f32, each changed. */
+function changed(
+  type: WeightType,
+  bytes: Uint8Array,
+  count: number,
+  change: (x: number) => number,
+): Uint8Array {
   const values = new Float32Array(count);
   dequantize(type, bytes, values);
-  for (let i = 0; i < count; i++) values[i]! += c;
+  for (let i = 0; i < count; i++) values[i] = change(values[i]!);
   return new Uint8Array(values.buffer);
 }
 

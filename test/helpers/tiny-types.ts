@@ -133,6 +133,38 @@ export const TINY_TYPES: Readonly<Record<string, TinyType>> = {
       tie_word_embeddings: undefined,
     },
   },
+  qwen3_5_text: {
+    config: {
+      ...base,
+      model_type: "qwen3_5_text",
+      num_hidden_layers: 5,
+      layer_types: undefined,
+      full_attention_interval: 3,
+      rope_theta: undefined,
+      rope_parameters: { rope_type: "default", rope_theta: 1e5, partial_rotary_factor: 0.5 },
+      linear_num_key_heads: 2,
+      linear_num_value_heads: 2,
+      linear_key_head_dim: 20,
+      linear_value_head_dim: 20,
+      linear_conv_kernel_dim: 4,
+      tie_word_embeddings: true,
+    },
+  },
+  "qwen3_5_text-grouped": {
+    config: {
+      ...base,
+      model_type: "qwen3_5_text",
+      num_hidden_layers: 3,
+      layer_types: ["linear_attention", "full_attention", "linear_attention"],
+      attention_bias: true,
+      linear_num_key_heads: 2,
+      linear_num_value_heads: 6,
+      linear_key_head_dim: 12,
+      linear_value_head_dim: 24,
+      linear_conv_kernel_dim: 3,
+    },
+    noGguf: "heads of two sizes",
+  },
   granite: {
     config: {
       ...base,

@@ -39,6 +39,14 @@ const positive = (...shape: Shape): Operand => ({
   shape,
   values: (i) => 0.1 + ((i * 37) % 101) / 40,
 });
+/** About as long as the keys of a delta rule, its gates, and what it forgets by. */
+const small = (...shape: Shape): Operand => ({
+  kind: "x",
+  shape,
+  values: (i) => (((i * 37 + 11) % 101) - 50) / 150,
+});
+const unit = (...shape: Shape): Operand => ({ kind: "x", shape, values: (i) => ((i * 37) % 101) / 101 });
+const negative = (...shape: Shape): Operand => ({ kind: "x", shape, values: (i) => -((i * 53) % 101) / 60 });
 const ids = (n: number, ...shape: Shape): Operand => ({ kind: "ids", shape, values: (i) => (i * 7 + 3) % n });
 const ALL = ["f32", "f16", "bf16", "q8_0", "q4_0", "dense"] as const;
 const weight = (N: number, K: number, types: Operand["types"] = ALL): Operand => ({
@@ -311,6 +319,28 @@ export const CASES: readonly Case[] = [
     "",
     false,
   ),
+  ...[false, true].flatMap((tiled) => {
+    const [Hk, Hv, Dk, Dv] = [2, 4, 20, 24];
+    const keys = [small("T", Hk, Dk), small("T", Hk, Dk)];
+    const rule = [...keys, x("T", Hv, Dv), negative("T", Hv), unit("T", Hv)];
+    const net = [x("T", 2 * Hk * Dk + Hv * Dv), x("T", Hv * Dv), x("T", Hv), x("T", Hv), vector(Hv)];
+    const attrs = { tiled, num_key_heads: Hk, num_value_heads: Hv, key_head_dim: Dk, eps: 1e-5 };
+    const held = [state(4, 7 + Hv * Dk * Dv), readWritten];
+    const label = tiled ? "tiled" : "grouped";
+    return [
+      row("delta_rule", [...rule, segments], { tiled, offset: 0 }, label, false),
+      row("delta_rule", [...rule, paged, ...held], { tiled, offset: 7 }, `${label}, state`, false),
+      row("delta_rule_grad", [...rule, x("T", Hv, Dv), segments], { tiled }, label, false),
+      row("gated_delta_net", [...net, vector(Dv), segments], { ...attrs, offset: 0 }, label, false),
+      row(
+        "gated_delta_net",
+        [...net, vector(Dv), paged, ...held],
+        { ...attrs, offset: 5 },
+        `${label}, state`,
+        false,
+      ),
+    ];
+  }),
   row(
     "adamw",
     [

@@ -3,6 +3,7 @@ import type { CoreOp, FusedOp, Op } from "../op.ts";
 import { attention, attention_grad } from "./attention.ts";
 import { attention_paged, kv_write, rope_write } from "./attention-paged.ts";
 import { add, div, maximum, mul, sub } from "./binary.ts";
+import { delta_rule, delta_rule_grad, gated_delta_net } from "./delta-rule.ts";
 import {
   abs,
   erf,
@@ -85,6 +86,8 @@ export const CORE = {
   attention_paged,
   causal_conv,
   causal_conv_grad,
+  delta_rule,
+  delta_rule_grad,
   adamw,
   accumulate,
   accumulate_tn,
@@ -107,6 +110,7 @@ export const FUSED = {
   softmax_last,
   cross_entropy,
   short_conv,
+  gated_delta_net,
   linear_cross_entropy,
   linear_cross_entropy_weight_grad,
   rope_write,
