@@ -89,8 +89,11 @@ function repeat(g: Recorder, nodes: readonly Node[], kept: Tensor): Map<Tensor, 
   return again;
 }
 
-/** Puts linear_cross_entropy in the place of every cross_entropy of x wᵀ, perhaps with a factor and a cap. */
-function fuseLosses(g: Recorder): void {
+/**
+ * Puts linear_cross_entropy in the place of every cross_entropy of x wᵀ, perhaps with a factor and a cap. `gradients` does
+ * so; a program without gradients asks for it with `grad` false.
+ */
+export function fuseLosses(g: Recorder, grad = true): void {
   const uses = new Map<Tensor, number>();
   const maker = new Map<Tensor, Node>();
   for (const node of g.nodes) {
@@ -105,7 +108,7 @@ function fuseLosses(g: Recorder): void {
   const factor = (node: Node) => (node.attrs as { c: number }).c;
   g.nodes.forEach((node, i) => {
     if (node.op !== "cross_entropy") return;
-    const attrs = { scale: 1, cap: 0, grad: true };
+    const attrs = { scale: 1, cap: 0, grad };
     let [logits, targets] = node.inputs as [Tensor, Tensor];
     const outer = own(logits, "scale");
     const inner = own(own(outer?.inputs[0], "tanh")?.inputs[0], "scale");
@@ -122,6 +125,6 @@ function fuseLosses(g: Recorder): void {
     if (head?.inputs.length !== 2) return;
     linear_cross_entropy(head.inputs[0]!, head.inputs[1]!, targets, attrs);
     const made = g.nodes.pop()!; // it belongs where the loss was, and gives that loss
-    g.nodes[i] = { ...made, outputs: [node.outputs[0]!, made.outputs[1]!] };
+    g.nodes[i] = { ...made, outputs: [node.outputs[0]!, ...made.outputs.slice(1)] };
   });
 }

@@ -25,7 +25,7 @@ export { fullTrainable, loadFull } from "./methods/full.ts";
 export { METHODS, type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
 export { type PreferenceOptions, type PreferenceResult, PreferenceStep } from "./methods/preference.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
-export { recordGradients } from "./programs.ts";
+export { type ComputeOptions, recordGradients } from "./programs.ts";
 export { Random } from "./random.ts";
 export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";
 export { TrainStep } from "./step.ts";

@@ -1,7 +1,8 @@
 // The programs of a training step, recorded over a trainable: `gradients` adds a micro-batch's gradients to sums, `norm`
 // measures them, `update` is AdamW; `loss` is the forward pass alone.
 
-import { gradients } from "../engine/gradients.ts";
+import { lowered } from "../engine/fuse-gradients.ts";
+import { fuseLosses, type GradientOptions, gradients } from "../engine/gradients.ts";
 import { accumulate, adamw, add, cross_entropy, neg, sum_rows, sum_squares } from "../engine/nn.ts";
 import { type Program, record } from "../engine/program.ts";
 import type { Recorder, Tensor } from "../engine/tensor.ts";
@@ -17,30 +18,55 @@ export function rowLosses(g: Recorder, m: Module, { definition, config }: Traina
   return cross_entropy(logits, g.input("targets", "i32", ["R"]));
 }
 
+/** How a step computes. */
+export interface ComputeOptions extends GradientOptions {
+  /**
+   * "bf16": products round their operands to bf16 where the processor multiplies it faster; sums, norms, the loss, the
+   * trained parameters and the optimizer stay f32. Default "f32".
+   */
+  readonly compute?: "f32" | "bf16";
+}
+
+/** A program as `compute` wants it. */
+export function computed(program: Program, { compute = "f32" }: ComputeOptions): Program {
+  return compute === "bf16" ? lowered(program) : program;
+}
+
 /** Adds d loss / d parameter to the state `grad:*` of every trained parameter. */
-export function addGradients(g: Recorder, { trained }: Trainable, loss: Tensor): void {
+export function addGradients(
+  g: Recorder,
+  { trained }: Trainable,
+  loss: Tensor,
+  options: GradientOptions,
+): void {
   const parameters = [...trained].map(([name, { shape }]) => g.param(name, shape));
-  for (const [i, d] of gradients(loss, parameters).entries()) {
+  for (const [i, d] of gradients(loss, parameters, options).entries()) {
     const { name, shape } = parameters[i]!;
     accumulate(g.state(slot("grad", name!), shape), d);
   }
 }
 
 /** Output `loss` [1] = Σ over targets; adds its gradients to the states `grad:*`. */
-export function recordGradients(trainable: Trainable, ctx: number): Program {
-  return record(
+export function recordGradients(trainable: Trainable, ctx: number, options: ComputeOptions = {}): Program {
+  const program = record(
     (g) => {
       const loss = sum_rows(rowLosses(g, trainable.module(g), trainable, ctx)); // [1]
-      addGradients(g, trainable, loss);
+      addGradients(g, trainable, loss, options);
       return { loss };
     },
     { composed: true },
   );
+  return computed(program, options);
 }
 
 /** Output `loss` [1] = Σ over targets, without gradients. */
-export function recordLoss(trainable: Trainable, ctx: number): Program {
-  return record((g) => ({ loss: sum_rows(rowLosses(g, trainable.module(g), trainable, ctx)) }));
+export function recordLoss(trainable: Trainable, ctx: number, options: ComputeOptions = {}): Program {
+  const program = record((g) => {
+    const loss = sum_rows(rowLosses(g, trainable.module(g), trainable, ctx));
+    fuseLosses(g, false);
+    return { loss };
+  });
+  return computed(program, options);
 }
 
 /** Output `squares` [1]: Σ over all gradient sums of their squares. */

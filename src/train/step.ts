@@ -6,6 +6,7 @@ import type { Backend, Dims, Executable, Storage } from "../engine/backend.ts";
 import type { Program } from "../engine/program.ts";
 import { ropeTables } from "../models/index.ts";
 import {
+  type ComputeOptions,
   hyperGroup,
   recordDerived,
   recordGradients,
@@ -28,6 +29,7 @@ export class TrainStep implements Learner {
   protected readonly backend: Backend;
   protected readonly trainable: Trainable;
   protected readonly maxima: Dims;
+  protected readonly compute: ComputeOptions;
   private readonly storages: Map<string, Storage>;
   private readonly executables: Executable[] = [];
   private readonly norm: Executable;
@@ -38,10 +40,11 @@ export class TrainStep implements Learner {
   private derived = false;
 
   /** @param size `ctx`: longest sequence; `tokens` and `sequences`: largest micro-batch */
-  constructor(backend: Backend, trainable: Trainable, size: Learner["size"]) {
+  constructor(backend: Backend, trainable: Trainable, size: Learner["size"], compute: ComputeOptions = {}) {
     this.backend = backend;
     this.trainable = trainable;
     this.size = size;
+    this.compute = compute;
     this.trained = new Map([...trainable.trained].map(([name, { shape }]) => [name, shape]));
     this.maxima = { T: size.tokens, S: size.sequences, R: size.tokens };
     this.storages = new Map(trainable.storages);
@@ -78,7 +81,7 @@ export class TrainStep implements Learner {
   async step(batches: readonly TrainBatch[], options: AdamW): Promise<StepResult> {
     let [loss, tokens] = [0, 0];
     const sum = new Float32Array(1);
-    const grad = await this.ready("grad", () => recordGradients(this.trainable, this.size.ctx));
+    const grad = await this.ready("grad", () => recordGradients(this.trainable, this.size.ctx, this.compute));
     for (const batch of batches) {
       const rows = rowsOf(batch);
       if (rows.length === 0) continue;
@@ -128,7 +131,7 @@ export class TrainStep implements Learner {
   async evaluate(batch: TrainBatch): Promise<{ loss: number; tokens: number }> {
     const rows = rowsOf(batch);
     if (rows.length === 0) throw new RangeError("Cannot evaluate a batch without targets: all are -1");
-    const forward = await this.ready("loss", () => recordLoss(this.trainable, this.size.ctx));
+    const forward = await this.ready("loss", () => recordLoss(this.trainable, this.size.ctx, this.compute));
     const sum = new Float32Array(1);
     await forward.run(dims(batch, rows), inputs(batch, rows));
     forward.read("loss", sum);

@@ -3,6 +3,7 @@
 export { type LinearTarget, linearTargets, targetOf } from "../targets.ts";
 export { checkAdapter, HEAD, type LoraPair, type OpenedAdapter, rankOf } from "./adapter.ts";
 export { adapterKey, composeAdapters, type ScaledAdapter } from "./compose.ts";
+export { convertAdapter } from "./export.ts";
 export { type AdapterToFuse, type FuseOptions, type FuseResult, fuse } from "./fuse.ts";
 export { type AdapterInspection, inspectAdapter, isAdapter } from "./inspect.ts";
 export { type LoadedAdapter, type LoadedChange, loadAdapter } from "./load.ts";

@@ -98,6 +98,9 @@ async function savePeft(
   for (const [name, { shape, data }] of adapter.saved ?? []) add(name, shape, data);
   const options = signal ? { signal } : {};
   await writeSafetensors(join(folder, PEFT_WEIGHTS), tensors, options);
+  // The hub shows it, and refuses a folder without it.
+  const card = `---\nbase_model: ${JSON.stringify(adapter.base_model_name_or_path)}\nlibrary_name: peft\npipeline_tag: text-generation\ntags:\n- lora\n- pith\n---\n\nA PEFT adapter made by pith.\n`;
+  await writeFileAtomic(join(folder, "README.md"), card, signal);
   const config = `${JSON.stringify(peftConfig(adapter, model), null, 2)}\n`;
   await writeFileAtomic(join(folder, PEFT_CONFIG), config, signal);
 }

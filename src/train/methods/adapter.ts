@@ -144,10 +144,20 @@ export async function adapterTrainable(
         const m = magnitude && { magnitude: read(magnitude) };
         saved.set(path, { a: read(a), b: read(b), rank, alpha, ...m });
       }
-      const adapter = { base_model_name_or_path: model.name, use_rslora: rslora, pairs: saved };
+      const adapter = {
+        base_model_name_or_path: hubName(model.name) ?? model.name,
+        use_rslora: rslora,
+        pairs: saved,
+      };
       await saveAdapter(path, adapter, model, signal ? { signal } : {});
     },
   };
+}
+
+/** owner/name of a snapshot in Hugging Face's cache: what another machine knows the model by. */
+function hubName(path: string): string | undefined {
+  const [, owner, name] = /[\\/]models--([^\\/]+?)--([^\\/]+)[\\/]snapshots[\\/]/.exec(path) ?? [];
+  return owner && name && `${owner}/${name}`;
 }
 
 /** The linears that the targets name, by path, in the order of use. */

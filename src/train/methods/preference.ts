@@ -3,6 +3,7 @@
 // R: rows with a target · P: pairs
 
 import type { Backend } from "../../engine/backend.ts";
+import { fuseLosses } from "../../engine/gradients.ts";
 import {
   add,
   concat_last,
@@ -18,17 +19,19 @@ import {
 import { type Program, record } from "../../engine/program.ts";
 import type { Recorder, Tensor } from "../../engine/tensor.ts";
 import type { Module } from "../../models/index.ts";
-import { addGradients, rowLosses } from "../programs.ts";
+import { addGradients, type ComputeOptions, computed, rowLosses } from "../programs.ts";
 import { dims, inputs, rowsOf, TrainStep } from "../step.ts";
 import type { MethodTrainable } from "../trainable.ts";
 import type { AdamW, Learner, StepResult, TrainBatch } from "../types.ts";
 
-export interface PreferenceOptions {
+export interface PreferenceOptions extends ComputeOptions {
   /** How much a change of the log-probabilities counts: default 0.1. */
   readonly beta?: number;
   /** Share of pairs taken to be labelled the wrong way round (conservative DPO), below 0.5. Default 0. */
   readonly label_smoothing?: number;
 }
+
+type ResolvedOptions = PreferenceOptions & { readonly beta: number; readonly label_smoothing: number };
 
 export interface PreferenceResult extends StepResult {
   /** Mean over the pairs of beta · ((chosen - its reference) - (rejected - its reference)), log-probabilities summed. */
@@ -54,10 +57,21 @@ function logProbabilities(
  * Output `logp` [P, 2] of the model without its adapter. Of core rows, as the program with gradients is: both then round
  * alike, and an adapter that changes nothing has a margin of exactly 0.
  */
-function recordReference(trainable: MethodTrainable, ctx: number, pairs: number): Program {
-  return record((g) => ({ logp: logProbabilities(g, trainable.reference!(g), trainable, ctx, pairs) }), {
-    composed: true,
-  });
+function recordReference(
+  trainable: MethodTrainable,
+  ctx: number,
+  pairs: number,
+  options: ComputeOptions,
+): Program {
+  const program = record(
+    (g) => {
+      const logp = logProbabilities(g, trainable.reference!(g), trainable, ctx, pairs);
+      fuseLosses(g, false);
+      return { logp };
+    },
+    { composed: true },
+  );
+  return computed(program, options);
 }
 
 /**
@@ -68,10 +82,10 @@ function recordPreference(
   trainable: MethodTrainable,
   ctx: number,
   pairs: number,
-  { beta, label_smoothing }: Required<PreferenceOptions>,
+  { beta, label_smoothing, ...options }: ResolvedOptions,
   learning: boolean,
 ): Program {
-  return record(
+  const program = record(
     (g) => {
       const logp = logProbabilities(g, trainable.module(g), trainable, ctx, pairs);
       const gain = sub(logp, g.input("reference", "f32", [pairs, 2]));
@@ -82,11 +96,13 @@ function recordPreference(
       const loss = (targets: string) => sum_rows(cross_entropy(logits, g.input(targets, "i32", [pairs])));
       let total = scale(loss("right"), 1 - label_smoothing);
       if (label_smoothing > 0) total = add(total, scale(loss("wrong"), label_smoothing));
-      if (learning) addGradients(g, trainable, total);
+      if (learning) addGradients(g, trainable, total, options);
+      else fuseLosses(g, false);
       return { loss: total, margin };
     },
     { composed: true },
   );
+  return computed(program, options);
 }
 
 interface Sums {
@@ -104,7 +120,7 @@ interface Sums {
  */
 export class PreferenceStep extends TrainStep {
   private readonly method: MethodTrainable;
-  private readonly options: Required<PreferenceOptions>;
+  private readonly options: ResolvedOptions;
   private readonly pairs: number;
 
   /**
@@ -115,7 +131,7 @@ export class PreferenceStep extends TrainStep {
     backend: Backend,
     trainable: MethodTrainable,
     size: Learner["size"],
-    { beta = 0.1, label_smoothing = 0 }: PreferenceOptions = {},
+    { beta = 0.1, label_smoothing = 0, ...compute }: PreferenceOptions = {},
   ) {
     if (!trainable.reference)
       throw new TypeError(
@@ -131,9 +147,9 @@ export class PreferenceStep extends TrainStep {
       throw new RangeError(
         `Cannot tune by preferences with ${size.sequences} sequence a batch: wanted 2 or more`,
       );
-    super(backend, trainable, size);
+    super(backend, trainable, size, compute);
     this.method = trainable;
-    this.options = { beta, label_smoothing };
+    this.options = { ...compute, beta, label_smoothing };
     this.pairs = Math.floor(size.sequences / 2);
   }
 
@@ -163,7 +179,9 @@ export class PreferenceStep extends TrainStep {
     const { answers, count } = this.answers(batch, rows);
     const given = { ...inputs(batch, rows), answers };
     const reference = new Float32Array(2 * this.pairs);
-    const forward = await this.ready("reference", () => recordReference(this.method, ctx, this.pairs));
+    const forward = await this.ready("reference", () =>
+      recordReference(this.method, ctx, this.pairs, this.options),
+    );
     await forward.run(dims(batch, rows), given);
     forward.read("logp", reference);
 
