@@ -16,6 +16,8 @@ export {
   type DataOptions,
   type DataStats,
   overlapWarning,
+  type PreviewOptions,
+  previewSample,
   readPairs,
   readSamples,
 } from "./data/index.ts";
