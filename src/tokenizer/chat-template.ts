@@ -2,6 +2,7 @@
 // template or not at all: its text inside a message stays text.
 
 import { AddedTokens } from "./added-tokens.ts";
+import { fitToolCalls } from "./chat-calls.ts";
 import { Budget } from "./template/budget.ts";
 import { builtins, Refusal } from "./template/builtins.ts";
 import { runTemplate } from "./template/interpreter.ts";
@@ -119,11 +120,13 @@ function hostInput(input: ChatInput, at: string, owner: Owner) {
 
 /**
  * Ids of a conversation: the template's control tokens, and text that can hold none. `bos_token` and `eos_token` are
- * the tokenizer's unless `input` has them. No begin token is added beside the template's own.
+ * the tokenizer's unless `input` has them. No begin token is added beside the template's own. Arguments of tool calls
+ * may be objects or text of JSON.
  */
 export function encodeChat(tokenizer: Tokenizer, template: ChatTemplate, input: ChatInput): number[] {
   const special = tokenizer.specialTokens.keys();
-  return tokenizer.encodeSegments(template.segments(withTokens(tokenizer, input), special));
+  const fitted = fitToolCalls(template, withTokens(tokenizer, input));
+  return tokenizer.encodeSegments(template.segments(fitted, special));
 }
 
 /** The input with the tokenizer's begin and end tokens, where it has none of its own. */

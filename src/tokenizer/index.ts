@@ -1,4 +1,5 @@
 // Public face of the tokenizer: text <-> ids, streaming decode, chat templates. Knows no tensors and no models.
+export { fitToolCalls } from "./chat-calls.ts";
 export { ChatTemplate, encodeChat } from "./chat-template.ts";
 export { type AssistantTurn, assistantTurn, cutSegments, joinSegments } from "./chat-turns.ts";
 export { tokenizerToGguf, tokenizerToJson } from "./convert.ts";
@@ -7,13 +8,8 @@ export { loadTokenizerGguf } from "./gguf.ts";
 export { loadTokenizerJson } from "./huggingface.ts";
 export { readMessages } from "./messages.ts";
 export { StreamDecoder } from "./stream.ts";
-export {
-  characterTokenizer,
-  type SplitName,
-  type TrainTokenizerOptions,
-  tokenizerConfig,
-  trainTokenizer,
-} from "./train.ts";
+export { characterTokenizer, type TrainTokenizerOptions, trainTokenizer } from "./train.ts";
+export { type SplitName, tokenizerConfig } from "./trained-files.ts";
 export type {
   ChatInput,
   ChatMessage,

@@ -4,7 +4,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { loadTokenizerJson } from "./huggingface.ts";
-import { characterTokenizer, tokenizerConfig, trainTokenizer } from "./train.ts";
+import { characterTokenizer, trainTokenizer } from "./train.ts";
+import { tokenizerConfig } from "./trained-files.ts";
 
 interface Json {
   model: { vocab: Record<string, number>; merges: [string, string][] };

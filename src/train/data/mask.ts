@@ -4,11 +4,11 @@
 import {
   type AssistantTurn,
   assistantTurn,
-  type ChatInput,
   type ChatMessage,
   type ChatSegment,
   type ChatTemplate,
   cutSegments,
+  fitToolCalls,
   joinSegments,
   type Tokenizer,
 } from "../../tokenizer/index.ts";
@@ -69,12 +69,12 @@ export function maskRecord(record: SampleRecord, options: MaskOptions, notes: No
 function maskChat(record: SampleRecord & { kind: "chat" }, options: MaskOptions, notes: Notes): Masked[] {
   const { tokenizer, template, stopIds } = options;
   if (!template) throw new TypeError("the model has no chat template, wanted one for messages");
-  const chat: ChatInput = {
+  const chat = fitToolCalls(template, {
     ...options.settings,
     ...record.settings,
     ...(record.tools && { tools: record.tools }),
     messages: record.messages.map((message) => named(message, template)),
-  };
+  });
   const indices = record.messages.flatMap(({ role, weight }, i) =>
     role === "assistant" && i >= record.from && weight !== 0 ? [i] : [],
   );
