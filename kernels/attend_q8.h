@@ -15,26 +15,6 @@ PITH_INLINE int64_t q8_blocks(int64_t D) { return (D + 31) / 32; }
 PITH_INLINE int64_t q8_keys(int64_t D) { return PAGE / 16 * q8_blocks(D) * Q8_PANEL; }
 PITH_INLINE int64_t q8_bytes(int64_t D) { return 2 * q8_keys(D); }
 
-// 16 codes as floats.
-#if defined(__AVX512F__)
-PITH_INLINE V load_i8(const uint8_t* p) {
-  return (V)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
-}
-#elif defined(__AVX2__)
-PITH_INLINE P eight(const uint8_t* p) {
-  return (P)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
-}
-PITH_INLINE V load_i8(const uint8_t* p) { return {eight(p), eight(p + 8)}; }
-#else
-PITH_INLINE P some(const uint8_t* p) {
-  typedef int8_t B __attribute__((vector_size(PIECE)));
-  B b;
-  __builtin_memcpy(&b, p, sizeof b);
-  return to_float(__builtin_convertvector(b, PI));
-}
-PITH_INLINE V load_i8(const uint8_t* p) { return {{some(p), some(p + 4)}, {some(p + 8), some(p + 12)}}; }
-#endif
-
 // --- Writing ----------------------------------------------------------------------------------------------------------
 
 // Scale and codes of up to 32 components: d = max|x| / 127, code = round(x / d), to nearest even; d is kept in f16.

@@ -3,7 +3,8 @@
 //
 // x Aᵀ of all rows is there before the first panel of y. Rows that follow each other with the same slot are a stretch,
 // and go through one product together. A row's bits depend on its slot's matrices and on itself alone: h = x Aᵀ is summed
-// as every product (int8.h, gemm.h), and y' = fma(h_k, b_k, y) in ascending k.
+// as every product (int8.h, gemm.h), and y' = fma(h_k, b_k, y) in ascending k. With codes of B, each 32 columns have such
+// a sum of their own, s, from zero, and y' = fma(scale, s, y).
 #pragma once
 
 constexpr int64_t CHUNK_TOKENS = 512;
@@ -187,7 +188,7 @@ static void low_rank(const Adapted& d, int weights, float* h, int64_t turns, int
   }
 }
 
-// --- The second product: y += h Bᵀ for M rows and P panels; each sum is one chain fma(h_k, b_k, y) ---------------------
+// --- The second product: y += h Bᵀ for M rows and P panels; see above for the order ------------------------------------
 
 // Sums of rows and panels: row i's with panel q are the 16 at y[i * row + q * panel].
 struct Sums {
@@ -198,31 +199,42 @@ struct Sums {
 template <int TYPE>
 PITH_INLINE V load_b(const uint8_t* p) {
   if constexpr (TYPE == F16) return load_f16((const uint16_t*)p);
+  if constexpr (TYPE == Q8_0) return load_i8(p);
   return load((const float*)p);
 }
 template <int TYPE, int M, int P>
 static void add_low_rank(Sums s, const float* h, int64_t stride, const uint8_t* b, int64_t bytes, int64_t rank) {
-  constexpr int SIZE = TYPE == F16 ? 32 : 64;
-  V acc[M][P];
+  constexpr int SIZE = TYPE == Q8_0 ? 16 : TYPE == F16 ? 32 : 64;
+  for (int64_t k = 0; k < rank;) {
+    constexpr int64_t MOST = TYPE == Q8_0 ? BLOCK : INT64_MAX / 2;
+    int64_t end = rank - k < MOST ? rank : k + MOST;
+    V scale[P], acc[M][P];
 #pragma GCC unroll 8
-  for (int i = 0; i < M; i++)
+    for (int q = 0; q < P && TYPE == Q8_0; q++) scale[q] = load_f16((const uint16_t*)(b + q * bytes));
+    if (TYPE == Q8_0) b += 32;
 #pragma GCC unroll 8
-    for (int q = 0; q < P; q++) acc[i][q] = load(s.y + i * s.row + q * s.panel);
-  for (int64_t k = 0; k < rank; k++, b += SIZE) {
-    V w[P];
+    for (int i = 0; i < M; i++)
 #pragma GCC unroll 8
-    for (int q = 0; q < P; q++) w[q] = load_b<TYPE>(b + q * bytes);
+      for (int q = 0; q < P; q++) acc[i][q] = TYPE == Q8_0 ? splat(0) : load(s.y + i * s.row + q * s.panel);
+    for (; k < end; k++, b += SIZE) {
+      V w[P];
 #pragma GCC unroll 8
-    for (int i = 0; i < M; i++) {
-      V x = splat(h[i * stride + k]);
+      for (int q = 0; q < P; q++) w[q] = load_b<TYPE>(b + q * bytes);
 #pragma GCC unroll 8
-      for (int q = 0; q < P; q++) acc[i][q] = fma(x, w[q], acc[i][q]);
+      for (int i = 0; i < M; i++) {
+        V x = splat(h[i * stride + k]);
+#pragma GCC unroll 8
+        for (int q = 0; q < P; q++) acc[i][q] = fma(x, w[q], acc[i][q]);
+      }
     }
+#pragma GCC unroll 8
+    for (int i = 0; i < M; i++)
+#pragma GCC unroll 8
+      for (int q = 0; q < P; q++) {
+        float* y = s.y + i * s.row + q * s.panel;
+        store(y, TYPE == Q8_0 ? fma(scale[q], acc[i][q], load(y)) : acc[i][q]);
+      }
   }
-#pragma GCC unroll 8
-  for (int i = 0; i < M; i++)
-#pragma GCC unroll 8
-    for (int q = 0; q < P; q++) store(s.y + i * s.row + q * s.panel, acc[i][q]);
 }
 // Enough sums at once to hide the latency of one: few rows take several panels together.
 #if defined(__AVX512F__)
@@ -285,14 +297,15 @@ static void adapt(const Adapted& d, int j, Sums sums, int64_t t, int64_t m, int6
                  });
     }
     if (c.a.data) {
-      int64_t r = c.b.cols, bytes = panel_bytes(c.b.type, r);
+      int64_t r = c.b.cols, bytes = c.b.type == Q8_0 ? column_panel_bytes(r) : panel_bytes(c.b.type, r);
       const float* h = d.h + b * a.stride + a.at[j];
       const uint8_t* from = c.b.data + p * bytes;
       Sums to = {y, sums.row, sums.panel};
-      if (c.b.type == F16)
-        add_product<F16>(to, h, a.stride, from, bytes, r, e - b, panels);
-      else
-        add_product<F32>(to, h, a.stride, from, bytes, r, e - b, panels);
+      switch (c.b.type) {
+        case Q8_0: add_product<Q8_0>(to, h, a.stride, from, bytes, r, e - b, panels); break;
+        case F16: add_product<F16>(to, h, a.stride, from, bytes, r, e - b, panels); break;
+        default: add_product<F32>(to, h, a.stride, from, bytes, r, e - b, panels);
+      }
     }
     if (c.g) {
       for (int64_t r = b; r < e; r++)

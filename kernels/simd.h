@@ -365,6 +365,25 @@ PITH_INLINE V load_bf16(const uint16_t* p) {
           {widen_bf16(load_piece16(p + 8)), widen_bf16(load_piece16(p + 12))}};
 #endif
 }
+// 16 signed bytes as floats.
+#if defined(__AVX512F__)
+PITH_INLINE V load_i8(const uint8_t* p) {
+  return (V)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+}
+#elif defined(__AVX2__)
+PITH_INLINE P eight(const uint8_t* p) {
+  return (P)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+}
+PITH_INLINE V load_i8(const uint8_t* p) { return {eight(p), eight(p + 8)}; }
+#else
+PITH_INLINE P some(const uint8_t* p) {
+  typedef int8_t B __attribute__((vector_size(PIECE)));
+  B b;
+  __builtin_memcpy(&b, p, sizeof b);
+  return to_float(__builtin_convertvector(b, PI));
+}
+PITH_INLINE V load_i8(const uint8_t* p) { return {{some(p), some(p + 4)}, {some(p + 8), some(p + 12)}}; }
+#endif
 PITH_INLINE void store_f16(uint16_t* p, V v) {
 #if defined(__AVX512F__)
   store_piece16(p, narrow_f16(v));

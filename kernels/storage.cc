@@ -165,20 +165,18 @@ napi_value js_part(napi_env env, napi_callback_info info) {
   if (a.good && napi_get_value_double(env, a.v[7], &scale) != napi_ok) a.bad(7, "a number");
   int64_t at = a.size(8);
   Bytes b = a.typed(9);
-  if (a.good && (type == Q8_0 || type == Q4_0) && cols % BLOCK) a.bad(6, "a multiple of 32");
+  if (a.good && (type == Q8_0 || type == Q4_0) && cols % BLOCK && !by_columns(part, Type(type)))
+    a.bad(6, "a multiple of 32");
   if (!a.good) return nullptr;
   Region& region = s->slots[slot];
-  size_t bytes = part == PART_G ? size_t(rows) * 4 : packed_bytes(Type(type), rows, cols);
-  size_t wanted = part == PART_G ? bytes : size_t(rows) * row_bytes(Type(type), cols);
+  size_t bytes = adapter_part_bytes(part, Type(type), rows, cols);
+  size_t wanted = adapter_part_file_bytes(part, Type(type), rows, cols);
   if (b.bytes != wanted) return fail(env, "Cannot fill an adapter: found %zu bytes, wanted %zu", b.bytes, wanted);
   if (at % 64 || uint64_t(at) > region.bytes || bytes > region.bytes - uint64_t(at))
     return fail(env, "Cannot fill an adapter: bytes %lld to %lld, but its slot has %zu", static_cast<long long>(at),
                 static_cast<long long>(at + int64_t(bytes)), region.bytes);
   uint8_t* to = region.data + at;
-  if (part == PART_G)
-    memcpy(to, b.data, bytes);
-  else
-    pack_rows(to, Type(type), rows, cols, 0, rows, b.data, 0);
+  adapter_part_pack(to, part, Type(type), rows, cols, b.data);
   adapters_part(table, slot, linear, AdapterPart(part), to, Type(type), rows, cols, float(scale));
   return nullptr;
 }

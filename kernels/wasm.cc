@@ -109,10 +109,11 @@ PITH_EXPORT(adapters_make) void wasm_adapters_make(Adapters* table, int32_t slot
   adapters_make(table, slots, linears);
 }
 PITH_EXPORT(adapters_empty) void wasm_adapters_empty(Adapters* table, int32_t slot) { adapters_empty(table, slot); }
-// `data`: a packed matrix, or a vector of f32.
+// Packs a matrix as it would lie in a file, or a vector of f32, from `from` to `data`.
 PITH_EXPORT(adapters_part)
 void wasm_adapters_part(Adapters* table, int32_t slot, int32_t linear, int32_t part, uint8_t* data, int32_t type,
-                        int32_t rows, int32_t cols, float scale) {
+                        int32_t rows, int32_t cols, float scale, const uint8_t* from) {
+  adapter_part_pack(data, part, Type(type), rows, cols, from);
   adapters_part(table, slot, linear, AdapterPart(part), data, Type(type), rows, cols, scale);
 }
 

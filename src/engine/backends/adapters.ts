@@ -15,7 +15,10 @@ export interface AdapterTable {
   readonly slots: { bytes: number; users: number }[];
 }
 
-/** One matrix (or the vector "g") of a change, row-major as a file would hold it. Parts are numbered as in kernels/adapters.h. */
+/**
+ * One matrix (or the vector "g") of a change, row-major as a file would hold it, rows of B in q8_0 padded to whole blocks.
+ * Parts are numbered as in kernels/adapters.h.
+ */
 export interface AdapterPart {
   readonly linear: number;
   readonly part: number;
@@ -32,18 +35,17 @@ export interface AdapterPart {
 }
 
 const [A, B, W, G] = [0, 1, 2, 3] as const;
-/** The part that is a vector, not a matrix. */
-export const VECTOR = G;
 const ALIGN = 64;
 
 /**
  * What A, B and a replaced weight are held in, by the type of the linear's own weight: never coarser than it. A of a
- * quantized one is multiplied with the int8 activations that its product makes anyway.
+ * quantized one is multiplied with the int8 activations that its product makes anyway; its B, which is most of what a step
+ * reads of an adapter, has 8 bits with a scale for each 32 columns of a row.
  */
 export function adapterTypes(type: WeightType): { a: WritableType; b: WritableType; w: WritableType } {
   if (type === "f32") return { a: "f32", b: "f32", w: "f32" };
   if (type === "f16" || type === "bf16" || type === "nf4") return { a: "f16", b: "f16", w: "f16" };
-  return { a: "q8_0", b: "f16", w: "q8_0" };
+  return { a: "q8_0", b: "q8_0", w: "q8_0" };
 }
 
 /** @throws {RangeError} on a number of slots or a size that is none */
@@ -113,8 +115,17 @@ export function layOut(
     unit: number,
   ) => {
     const type = Number.isFinite(unit) ? wanted : "f32";
-    const bytes = part === G ? rows * 4 : packedBytes(type, rows, cols);
-    const data = () => quantize(type, unit === 1 || type === "f32" ? values : values.map((x) => x / unit));
+    const byColumns = part === B && type === "q8_0";
+    const bytes =
+      part === G
+        ? rows * 4
+        : byColumns
+          ? Math.ceil(rows / 16) * 16 * (2 * Math.ceil(cols / 32) + cols)
+          : packedBytes(type, rows, cols);
+    const data = () => {
+      const scaled = unit === 1 || type === "f32" ? values : values.map((x) => x / unit);
+      return quantize(type, byColumns ? wholeBlocks(scaled, rows, cols) : scaled);
+    };
     parts.push({ linear, part, type, rows, cols, scale, at, bytes, data });
     at += Math.ceil(bytes / ALIGN) * ALIGN;
   };
@@ -135,6 +146,15 @@ export function layOut(
     if (magnitude) put(G, linear, magnitude, N, 1, "f32", 1, 1);
   }
   return { parts, bytes: at };
+}
+
+/** Rows padded with zeros to a multiple of 32 columns. */
+function wholeBlocks(values: Float32Array, rows: number, cols: number): Float32Array {
+  const width = 32 * Math.ceil(cols / 32);
+  if (width === cols) return values;
+  const out = new Float32Array(rows * width);
+  for (let r = 0; r < rows; r++) out.set(values.subarray(r * cols, (r + 1) * cols), r * width);
+  return out;
 }
 
 function asFloat(type: WritableType): WritableType {

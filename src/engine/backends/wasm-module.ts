@@ -33,6 +33,7 @@ interface Exports {
     rows: number,
     cols: number,
     scale: number,
+    from: number,
   ): void;
   refusal(): number;
   refusal_number(i: number): number;

@@ -15,7 +15,7 @@ import type {
 } from "../backend.ts";
 import { checkKvPage, heldPageBytes, packKvPage, unpackKvPage } from "../kv-pages.ts";
 import type { Program } from "../program.ts";
-import { type AdapterTable, checkChanges, checkTable, layOut, VECTOR } from "./adapters.ts";
+import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
 import {
   checkDense,
   checkDenseRange,
@@ -241,24 +241,21 @@ export class WasmBackend implements Backend {
     try {
       for (const p of parts) {
         const data = p.data();
-        const type = types.get(p.type)!;
-        const to = block.address + p.at;
         const room = module.alloc(data.length, "room to convert an adapter");
         module.bytes(room.address, data.length).set(data);
-        if (p.part === VECTOR) module.bytes(to, data.length).set(data);
-        else module.exports.pack_rows(to, type, p.rows, p.cols, 0, p.rows, room.address, 0);
-        module.free(room);
         module.exports.adapters_part(
           storage.block.address,
           slot,
           p.linear,
           p.part,
-          to,
-          type,
+          block.address + p.at,
+          types.get(p.type)!,
           p.rows,
           p.cols,
           p.scale,
+          room.address,
         );
+        module.free(room);
       }
     } catch (error) {
       module.exports.adapters_empty(storage.block.address, slot);

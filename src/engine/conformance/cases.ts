@@ -6,7 +6,7 @@ import type { AdapterLinear, KvSpec, KvType, LinearChange } from "../backend.ts"
 import type { OpName } from "../ops/index.ts";
 import type { LinearAttrs } from "../ops/linear.ts";
 import type { Shape } from "../tensor.ts";
-import { dequantize, quantize, type WeightType } from "../weights.ts";
+import type { WeightType } from "../weights.ts";
 import { BLOCK_TYPES } from "./blocks.ts";
 
 export interface Operand {
@@ -509,23 +509,23 @@ export function someAdapters(linears: readonly AdapterLinear[]): Map<number, Lin
       const magnitude = slot === 2 ? { magnitude: normal(N, seed + 3).map((x) => x / 9 + 1) } : {};
       return [
         i,
-        { a: exact(normal(rank * K, seed + 1)), b: half(normal(N * rank, seed + 2)), rank, ...magnitude },
+        {
+          a: exact(normal(rank * K, seed + 1)),
+          b: exact(normal(N * rank, seed + 2), rank),
+          rank,
+          ...magnitude,
+        },
       ];
     });
     return new Map(slot === 3 ? changes.slice(0, 1) : changes);
   });
 }
 
-/** Values that f16 and q8_0 hold exactly: whole numbers up to 127 over 64, of which each 32 have 127 once. */
-function exact(values: Float32Array): Float32Array {
-  return values.map((x, i) => (i % 32 === 0 ? 127 : Math.max(-127, Math.min(127, Math.round(40 * x)))) / 64);
-}
-
-/** Values that 16 bits hold exactly. */
-function half(values: Float32Array): Float32Array {
-  const out = new Float32Array(values.length);
-  dequantize("f16", quantize("f16", values), out);
-  return out;
+/** Rows that f16 and q8_0 hold exactly: whole numbers up to 127 over 64, of which each 32 of a row begin with 127. */
+function exact(values: Float32Array, cols = 32): Float32Array {
+  return values.map(
+    (x, i) => ((i % cols) % 32 === 0 ? 127 : Math.max(-127, Math.min(127, Math.round(40 * x)))) / 64,
+  );
 }
 
 function vectorTable(positions: number, r: number): Operand {
