@@ -74,8 +74,8 @@ export function assistantTurn(
     return fail("neither the chat template nor the tokenizer has a token that ends a turn, wanted one");
   segments = cutSegments(segments, 0, end ?? text.length);
   checkKept(cutSegments(segments, start, text.length), message, template.name, fail);
-  if (prompt !== undefined && emptyReasoning(prompt, text, start)) {
-    // The prompt says that there is no reasoning, the turn says nothing of it: as the model will see it.
+  if (prompt !== undefined && asksForReasoning(prompt, text, start)) {
+    // As the model will see it, which the template forgets once the turn is written.
     segments = [...template.segments(before, special.keys()), ...cutSegments(segments, start, text.length)];
     start = prompt.length;
   }
@@ -124,14 +124,15 @@ function afterHeader(text: string, prompt: string, own: number): number {
 /** Text of a finished reasoning block with nothing in it, as prompts of templates end that switch thinking off. */
 const EMPTY_REASONING =
   /^(<think>\s*<\/think>|<\|channel>thought\s*<channel\|>|<\|START_THINKING\|><\|END_THINKING\|>)\s*$/;
+/** What begins reasoning that such prompts ask for, and what ends it in the turn. */
+const REASONING_ASKED = /^Here are my reasoning steps:\s*$/;
+const REASONING_GIVEN = "[BEGIN FINAL RESPONSE]";
 
-/** Whether the prompt ends in an empty reasoning block that the turn, as the template writes it, has not. */
-function emptyReasoning(prompt: string, text: string, start: number): boolean {
-  return (
-    start < prompt.length &&
-    prompt.slice(0, start) === text.slice(0, start) &&
-    EMPTY_REASONING.test(prompt.slice(start))
-  );
+/** Whether the prompt ends in the beginning of a reply that the turn, as the template writes it, has without it. */
+function asksForReasoning(prompt: string, text: string, start: number): boolean {
+  if (start >= prompt.length || prompt.slice(0, start) !== text.slice(0, start)) return false;
+  const rest = prompt.slice(start);
+  return EMPTY_REASONING.test(rest) || (REASONING_ASKED.test(rest) && text.includes(REASONING_GIVEN, start));
 }
 
 interface ControlToken {

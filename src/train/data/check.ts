@@ -89,7 +89,7 @@ export function warningsOf(samples: readonly Sample[], notes: Notes, lines: numb
     );
   if (notes.lostReasoning > 0)
     warnings.push(
-      `the reasoning of ${notes.lostReasoning} turns is not learned: the chat template leaves it out`,
+      `the reasoning of ${notes.lostReasoning} turns is not learned: the chat template leaves it out (it may have a setting, as enable_thinking)`,
     );
   return warnings;
 }

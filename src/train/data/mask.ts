@@ -167,14 +167,14 @@ const REASONING_FIELDS = ["reasoning_content", "reasoning", "thinking"] as const
 function named(message: ChatMessage, template: ChatTemplate): ChatMessage {
   const given = REASONING_FIELDS.find((name) => typeof message[name] === "string");
   if (message.role !== "assistant" || given === undefined) return message;
-  const knows = (name: string) => new RegExp(`\\b${name}\\b`).test(template.source);
+  const knows = (name: string) => new RegExp(`[.'"]${name}\\b`).test(template.source);
   const wanted = knows(given) ? given : REASONING_FIELDS.find(knows);
   if (wanted === undefined || wanted === given) return message;
   const { [given]: reasoning, ...rest } = message;
   return { ...rest, [wanted]: reasoning };
 }
 
-/** How models begin and end their reasoning. The first tag may stand in the prompt. */
+/** How models begin and end their reasoning. The first tag may stand in the prompt, or nowhere. */
 const REASONING: readonly (readonly [open: string, close: string])[] = [
   ["<think>", "</think>"],
   ["<seed:think>", "</seed:think>"],
@@ -193,7 +193,9 @@ function afterReasoning(start: number, text: string): Span[] {
   let from = start;
   for (const [open, close] of REASONING) {
     const opened = text.indexOf(open, start);
-    const inPrompt = text.slice(0, start).trimEnd().endsWith(open.trimEnd());
+    // An end alone tells enough, unless turns end with the same token.
+    const headless = opened < 0 && close !== "<|end|>" && text.includes(close, start);
+    const inPrompt = headless || text.slice(0, start).trimEnd().endsWith(open.trimEnd());
     if (opened < 0 && !inPrompt) continue;
     for (let begin = inPrompt ? start : opened; begin >= 0; ) {
       const end = text.indexOf(close, begin);
