@@ -2,15 +2,19 @@
 // Prints tokens/s; GFLOPS of the work that has to be done (recomputation is not counted: 6 a parameter and token, 4 where
 // the weight is frozen, attention besides); the share of an f32 matrix product measured in the same run; peak memory.
 // Command: node bench/train.mjs [--shapes 135m,0.5b] [--method full|lora|qlora] [--tokens 512] [--sequences 2] [--steps 3]
-//   [--rank 16] [--threads 2] [--kernels avx512] [--backend native|wasm] [--compute f32|bf16] [--layers n] [--profile]
-// Needs dist/ (npm run build). One process a configuration: peak memory is the process's.
+//   [--rank 16] [--threads 2] [--kernels avx512] [--backend native|wasm] [--compute f32|bf16] [--recompute] [--layers n]
+//   [--profile]
+// --layers: only so many blocks, for full training. --profile: time by op. LoRA is over an f16 base, QLoRA over q4_0: files of
+// models.mjs, made when they are not there. Needs dist/ (npm run build). Peak memory is the process's: one shape a process.
 import { parseArgs } from "node:util";
 import { createBackend } from "../dist/engine/backends/index.js";
 import { matmul_nt } from "../dist/engine/nn.js";
 import { record } from "../dist/engine/program.js";
-import { definitionOf, parseConfig } from "../dist/models/index.js";
+import { definitionOf, openModel, parseConfig } from "../dist/models/index.js";
+import { loadFull } from "../dist/train/methods/full.js";
+import { openTrainable } from "../dist/train/methods/index.js";
 import { TrainStep } from "../dist/train/step.js";
-import { shapes } from "./models.mjs";
+import { makeModel, shapes } from "./models.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -25,6 +29,7 @@ const { values: options } = parseArgs({
     kernels: { type: "string" },
     backend: { type: "string", default: "native" },
     compute: { type: "string", default: "f32" },
+    recompute: { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
   },
 });
@@ -104,32 +109,44 @@ function work(s) {
   return forward * (options.method === "full" ? 3 : 2);
 }
 
+/** What is trained of random weights. @param {string} shape */
+async function trainableOf(shape) {
+  if (options.method !== "full") {
+    const opened = await openModel(await makeModel(shape, options.method === "lora" ? "f16" : "q4_0"));
+    const trainable = await openTrainable(opened, backend, { method: "lora", rank });
+    await opened.close();
+    return { s: shapes[shape], trainable };
+  }
+  const { config, definition, s } = model(shape);
+  let seed = 0;
+  const trainable = await loadFull(definition, config, backend, (name, dims) => {
+    const n = dims.reduce((a, b) => a * b, 1);
+    if (name.endsWith("norm.weight")) return new Float32Array(n).fill(1);
+    const std = name.includes("embed") ? 0.02 : dims.length > 1 ? 0.6 / Math.sqrt(dims[1]) : 0;
+    return random(n, std, ++seed);
+  });
+  return { s, trainable };
+}
+
 /** @param {string} shape */
 async function bench(shape) {
-  const { config, definition, s } = model(shape);
-  const initial = new Map(
-    [...definition.params(config)].map(([name, dims], i) => {
-      const n = dims.reduce((a, b) => a * b, 1);
-      const norm = name.endsWith("norm.weight");
-      return [
-        name,
-        norm
-          ? new Float32Array(n).fill(1)
-          : random(n, name.includes("embed") ? 0.02 : dims.length > 1 ? 0.6 / Math.sqrt(dims[1]) : 0, i + 1),
-      ];
-    }),
-  );
-  const step = new TrainStep(backend, definition, config, initial, { ctx: tokens, tokens: T, sequences });
-  initial.clear();
+  const { s, trainable } = await trainableOf(shape);
+  const compute = /** @type {"f32" | "bf16"} */ (options.compute);
+  const size = { ctx: tokens, tokens: T, sequences };
+  const step = new TrainStep(backend, trainable, size, { recompute: options.recompute, compute });
   const ids = Int32Array.from({ length: T }, (_, i) => (i * 7919 + ((i * i) % 97) * 31) % s.vocab_size);
   const starts = Array.from({ length: sequences }, (_, i) => i * tokens);
   const targets = Int32Array.from(ids, (_, i) => ((i + 1) % tokens === 0 ? -1 : ids[i + 1]));
-  const executables = ["grad", "norm", "update"].map((name) => /** @type {any} */ (step)[name]);
+  /** @returns {any[]} */
+  const executables = () => {
+    const all = /** @type {any} */ (step);
+    return [all.made.get("grad"), all.norm, all.update];
+  };
   const best = await peak();
   let least = Infinity;
   let losses = "";
   for (let i = 0; i < steps + 1; i++) {
-    if (i === 1 && options.profile) for (const e of executables) e.profile();
+    if (i === 1 && options.profile) for (const e of executables()) e.profile();
     const start = performance.now();
     const { loss } = await step.step([{ tokens: ids, targets, starts }], { lr: 1e-4 });
     if (i > 0) least = Math.min(least, performance.now() - start);
@@ -137,9 +154,9 @@ async function bench(shape) {
   }
   const gflops = (work(s) * 1e-6) / least;
   console.log(
-    `${shape} ${options.method} ${sequences} x ${tokens}, ${options.compute}, ${backend.kernels}, ${threads} threads: ${((T / least) * 1e3).toFixed(1)} tok/s, ${gflops.toFixed(0)} GFLOPS, ${((100 * gflops) / best).toFixed(0)} % of the ${best.toFixed(0)} of an f32 product, arena ${(executables[0].arenaBytes / 2 ** 20).toFixed(0)} MiB, peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB, losses${losses}`,
+    `${shape} ${options.method} ${sequences} x ${tokens}, ${options.compute}, ${backend.kernels}, ${threads} threads: ${((T / least) * 1e3).toFixed(1)} tok/s, ${gflops.toFixed(0)} GFLOPS, ${((100 * gflops) / best).toFixed(0)} % of the ${best.toFixed(0)} of an f32 product, arena ${(executables()[0].arenaBytes / 2 ** 20).toFixed(0)} MiB, peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MiB, losses${losses}`,
   );
-  if (options.profile) report(executables);
+  if (options.profile) report(executables());
   step.close();
 }
 

@@ -7,6 +7,7 @@ import { normal } from "../engine/conformance/cases.ts";
 import { readTensorValues } from "../formats/index.ts";
 import { type Config, definitionOf, openModel, parseConfig } from "../models/index.ts";
 import { loadFull } from "./methods/full.ts";
+import type { ComputeOptions } from "./programs.ts";
 import { TrainStep } from "./step.ts";
 import type { StepResult, TrainBatch } from "./types.ts";
 
@@ -24,10 +25,11 @@ async function train(
   config: Config,
   initial: Map<string, Float32Array>,
   batches: TrainBatch[][],
+  how: ComputeOptions = {},
 ): Promise<Run> {
   const definition = definitionOf(config.model_type, "test");
   const trainable = await loadFull(definition, config, backend, (name) => initial.get(name)!);
-  const step = new TrainStep(backend, trainable, { ctx: 64, tokens: 128, sequences: 4 });
+  const step = new TrainStep(backend, trainable, { ctx: 64, tokens: 128, sequences: 4 }, how);
   const results: StepResult[] = [];
   for (const batch of batches) results.push(await step.step(batch, OPTIONS));
   const weights = new Map([...initial.keys()].map((name) => [name, step.read(name)]));
@@ -122,6 +124,19 @@ for (const name of ["native", "wasm"] as const) {
     },
   );
 }
+
+test.skipIf(!NativeBackend.available())(
+  "blocks computed again change no bit of ten steps; products in bf16 learn as well",
+  async () => {
+    const backend = await createBackend({ backend: "native", threads: 2 });
+    const kept = await train(backend, tiny, tinyStart, cut(tinyIds));
+    expect(await train(backend, tiny, tinyStart, cut(tinyIds), { recompute: true })).toEqual(kept);
+    const low = await train(backend, tiny, tinyStart, cut(tinyIds), { recompute: true, compute: "bf16" });
+    for (const [i, { loss }] of low.results.entries())
+      expect(Math.abs(loss - kept.results[i]!.loss)).toBeLessThan(0.01);
+    backend.close();
+  },
+);
 
 test("a batch without targets and a loss that is not finite are refused, and nothing changes", async () => {
   const broken = new Map(tinyStart);
