@@ -88,6 +88,39 @@ export function addGenerateOptions(command: Command): Command {
     .option("--adapter <path[=scale]>", ADAPTER, collect);
 }
 
+/** Of the training loop: `pith train` and `pith tune`. */
+export function addTrainingOptions(command: Command): Command {
+  return command
+    .option("--data <file>", "what is learned; may be given more than once", collect)
+    .option("--eval <file>", "what it is measured on; may be given more than once", collect)
+    .option("--eval-share <x>", "instead: keep this share of the data for that", number)
+    .option("--epochs <n>", "passes over the data", number)
+    .option("--steps <n>", "end after so many steps", count(1))
+    .option("--batch-tokens <n>", "tokens of a step, in as many micro-batches as memory asks for", count(1))
+    .option("--lr <x>", "highest learning rate", number)
+    .option("--min-lr <x>", "learning rate at the end (default: 0)", number)
+    .addOption(
+      choice("--schedule <name>", "how the learning rate falls (default: cosine)", [
+        "cosine",
+        "linear",
+        "constant",
+      ]),
+    )
+    .option("--warmup <n>", "steps in which the learning rate rises; below 1: their share of all", number)
+    .option("--weight-decay <x>", "of matrices", number)
+    .option("--beta2 <x>", "of AdamW", number)
+    .option("--clip <x>", "longest gradient (default: 1)", number)
+    .option("--eval-steps <n>", "steps between evaluations (default: ten in the run)", count(1))
+    .option("--patience <n>", "end after so many evaluations that are no better", count(1))
+    .option("--save-steps <n>", "steps between checkpoints (default: five minutes)", count(1))
+    .option("--seed <n>", "of everything random (default: 0)", count(0))
+    .option("--resume", "go on from the last checkpoint in the folder")
+    .requiredOption("--out <folder>", "where the result, checkpoints and the report are written")
+    .option("--threads <n>", "threads to compute with", count(1))
+    .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
+    .option("--json", "print JSON at the end");
+}
+
 export const ADAPTER = "a PEFT folder or a GGUF adapter, with a scale if wanted; may be given more than once";
 
 export function choice(flags: string, description: string, values: readonly string[]): Option {

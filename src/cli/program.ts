@@ -2,7 +2,15 @@
 
 import { existsSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { ADAPTER, addGenerateOptions, addModelOptions, choice, collect, count } from "./options.ts";
+import {
+  ADAPTER,
+  addGenerateOptions,
+  addModelOptions,
+  addTrainingOptions,
+  choice,
+  collect,
+  count,
+} from "./options.ts";
 import { version, visible } from "./output.ts";
 
 const MODEL = "a folder, a .gguf file, or a hub name: owner/name, owner/name:Q4_K_M, owner/name@revision";
@@ -57,6 +65,22 @@ export function program(): Command {
     .option("--overwrite", "replace what is there")
     .option("--json", "print JSON")
     .action(async (model, out, options) => (await import("./fuse.ts")).fuse(model, out, options));
+
+  const train = pith.command("train").description("Make a model from nothing: a config and text or samples.");
+  train
+    .option("--config <file>", "a config.json; its vocab_size may be left out")
+    .option("--model-type <name>", "without a config: the model type (default: llama)")
+    .option("--layers <n>", "without a config: layers", count(1))
+    .option("--heads <n>", "attention heads", count(1))
+    .option("--kv-heads <n>", "key and value heads (default: as many)", count(1))
+    .option("--width <n>", "hidden size", count(1))
+    .option("--ctx <tokens>", "longest sequence", count(2))
+    .option(
+      "--tokenizer <what>",
+      "a tokenizer.json, characters, or the size of a vocabulary to make (default: characters, or 4096 for much text)",
+    )
+    .addOption(choice("--type <type>", "type of the written weights (default: f32)", ["f32", "bf16", "f16"]));
+  addTrainingOptions(train).action(async (options) => (await import("./train.ts")).train(options));
 
   const bench = pith
     .command("bench")

@@ -10,7 +10,8 @@ const PATIENCE_MS = 400;
 const LINE_MS = 10_000;
 
 export interface Progress {
-  update(done: number, total: number): void;
+  /** @param text in place of rate and time left; a line of its own at once, where there is no terminal and `now` */
+  update(done: number, total: number, text?: string, now?: boolean): void;
   stop(): void;
 }
 
@@ -35,9 +36,8 @@ function lines(
   pace: (done: number, total: number) => string,
 ): Progress {
   return {
-    update(done, total) {
-      const text = pace(done, total);
-      if (performance.now() - state.line < LINE_MS) return;
+    update(done, total, text = pace(done, total), now = false) {
+      if (performance.now() - state.line < LINE_MS && !now) return;
       state.line = performance.now();
       note(`${what} ${Math.floor((100 * done) / total)}%${text}`);
     },
@@ -50,8 +50,7 @@ function terminalBar(what: string, started: number, pace: (done: number, total: 
   let loading = false;
   let stopped = false;
   return {
-    update(done, total) {
-      const text = pace(done, total);
+    update(done, total, text = pace(done, total)) {
       bar?.update(Math.floor((100 * done) / total), { pace: text });
       if (loading || performance.now() - started < PATIENCE_MS) return;
       loading = true;

@@ -43,6 +43,9 @@ const tensorName = (name: string, kind: Kind) => (kind ? `${kind}:${name}` : nam
 const stepFile = (step: number) => `step-${String(step).padStart(6, "0")}.safetensors`;
 const bestFile = (step: number) => `best-${String(step).padStart(6, "0")}.safetensors`;
 
+/** Where a run's checkpoints are. */
+export const checkpointFolder = (folder: string) => join(folder, "checkpoints");
+
 /**
  * Writes the checkpoint of a step, and only then removes the older ones and what killed runs left behind.
  * @throws {Error} when the disk refuses; then the one before is still there.
@@ -108,6 +111,19 @@ export async function lastCheckpoint(folder: string): Promise<number | undefined
   const names = await readdir(folder).catch(() => []);
   const steps = names.flatMap((name) => /^step-(\d{6,})\.safetensors$/.exec(name)?.[1] ?? []);
   return steps.length > 0 ? Math.max(...steps.map(Number)) : undefined;
+}
+
+/** The settings that the run in a folder was started with; undefined where there is no checkpoint. */
+export async function startedWith(folder: string): Promise<Settings | undefined> {
+  const step = await lastCheckpoint(checkpointFolder(folder));
+  if (step === undefined) return undefined;
+  const file = join(checkpointFolder(folder), stepFile(step));
+  const source = await openFile(file);
+  try {
+    return parseJson(file, (await readSafetensors(source)).metadata.get("state") ?? "").settings;
+  } finally {
+    await source.close();
+  }
 }
 
 /**

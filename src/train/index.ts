@@ -21,15 +21,18 @@ export {
   readPairs,
   readSamples,
 } from "./data/index.ts";
+export type { ModelShape } from "./initial.ts";
 export { Job } from "./job.ts";
 export { type AdapterOptions, adapterTrainable } from "./methods/adapter.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
 export { METHODS, type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
 export { type PreferenceOptions, type PreferenceResult, PreferenceStep } from "./methods/preference.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
+export type { TrainPlan } from "./plan.ts";
 export { type ComputeOptions, recordGradients } from "./programs.ts";
 export { Random } from "./random.ts";
 export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";
+export { type ScratchOptions, type ScratchResult, train } from "./scratch.ts";
 export { TrainStep } from "./step.ts";
 export type { MethodTrainable, Trainable, TrainedParameter } from "./trainable.ts";
 export { type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";

@@ -15,6 +15,9 @@ export interface StepRecord {
   /** Positions computed, and those of them with a target. */
   readonly tokens?: number;
   readonly targets?: number;
+  /** Of pairs, see `StepResult`. */
+  readonly margin?: number;
+  readonly accuracy?: number;
   /** Of the step, evaluation not counted. */
   readonly seconds?: number;
   readonly eval_loss?: number;

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { everything, SIZE, tinyLearner, tinySamples } from "../../test/helpers/tiny-learner.ts";
 import { packedBatches, packItems } from "./batches.ts";
-import { firstDifference } from "./checkpoint.ts";
+import { checkpointFolder, firstDifference } from "./checkpoint.ts";
 import { readMetrics, type StepRecord } from "./metrics.ts";
 import type { TrainStep } from "./step.ts";
-import { checkpointFolder, type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";
+import { type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";
 
 const root = await mkdtemp(join(tmpdir(), "pith-train-"));
 afterAll(() => rm(root, { recursive: true, force: true }));

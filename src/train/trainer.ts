@@ -7,6 +7,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { fail } from "../formats/source.ts";
 import type { Batches } from "./batches.ts";
 import {
+  checkpointFolder,
   lastCheckpoint,
   type RunState,
   restoreBest,
@@ -49,6 +50,9 @@ export interface StepEvent {
   readonly lr: number;
   /** Before clipping. */
   readonly grad_norm: number;
+  /** Of pairs, see `StepResult`. */
+  readonly margin?: number;
+  readonly accuracy?: number;
   /** Positions computed. */
   readonly tokens: number;
   /** Over the last steps. */
@@ -85,9 +89,6 @@ const EVALUATIONS = 10;
 /** Steps that the rate is measured over. */
 const RECENT = 20;
 
-/** Where a folder's checkpoints are. */
-export const checkpointFolder = (folder: string) => join(folder, "checkpoints");
-
 /**
  * Trains until the steps are done or patience ends. The learner then holds the best weights if there was evaluation
  * data, else the last.
@@ -98,6 +99,18 @@ export function fit(learner: Learner, data: Batches, options: FitOptions): Job<S
   checkSchedule(options);
   return new Job((report, signal) => new Run(learner, data, options).all(report, signal), options.signal);
 }
+
+/** Of a verb's options, those of the loop that are set. */
+export function givenFitOptions(options: Partial<FitOptions>): Partial<FitOptions> {
+  return Object.fromEntries(
+    Object.entries(options).filter(([name, value]) => OPTIONS.includes(name) && value !== undefined),
+  );
+}
+
+const OPTIONS = [
+  ...["lr", "schedule", "warmup_steps", "min_lr", "beta1", "beta2", "eps", "weight_decay"],
+  ...["max_grad_norm", "max_loss", "eval_steps", "patience", "save_steps", "resume"],
+];
 
 class Run {
   private readonly learner: Learner;
@@ -219,7 +232,7 @@ class Run {
     const started = performance.now();
     const { batches, epoch, sources } = this.data.step(this.state.step);
     const lr = learningRate(this.options, this.state.step, steps);
-    const { loss, grad_norm, tokens: targets } = await this.update(batches, lr, sources);
+    const { tokens: targets, ...measured } = await this.update(batches, lr, sources);
     const seconds = (performance.now() - started) / 1000;
     const tokens = batches.reduce((sum, batch) => sum + batch.tokens.length, 0);
     const step = this.state.step + 1;
@@ -229,7 +242,7 @@ class Run {
     if (eval_loss !== undefined) await this.judge(eval_loss);
     const total = this.state.seconds + (performance.now() - started) / 1000;
     this.state = { ...this.state, seconds: total };
-    const seen = { step, epoch, loss, lr, grad_norm, tokens };
+    const seen = { step, epoch, ...measured, lr, tokens };
     const evaluation_ = eval_loss === undefined ? {} : { eval_loss };
     await this.record({ ...seen, targets, seconds, ...evaluation_ });
     const due =

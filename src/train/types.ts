@@ -42,6 +42,9 @@ export interface StepResult {
   /** Length of the gradient of the mean loss, before clipping. */
   readonly grad_norm: number;
   readonly tokens: number;
+  /** Of pairs: how far the chosen answers are ahead, and the share of those that are (see `PreferenceResult`). */
+  readonly margin?: number;
+  readonly accuracy?: number;
 }
 
 /** What the training loop drives: trained parameters with their optimizer state, and the programs over them. */

@@ -47,9 +47,11 @@ export async function fullTrainable(
   };
 }
 
-/** A trained parameter as it is written, in place of the model's. */
-function trainedRows(row: RowSource, read: (name: string) => Float32Array): RowSource {
-  const { name, shape } = row;
+/** A trained parameter as it is written. */
+export function trainedRows(
+  { name, shape }: Pick<RowSource, "name" | "shape">,
+  read: (name: string) => Float32Array,
+): RowSource {
   const cols = shape.length > 1 ? shape.at(-1)! : 1;
   let values: Float32Array | undefined;
   return {

@@ -1,0 +1,117 @@
+// pith train: a model from nothing.
+
+import type { BackendName } from "../engine/backends/index.ts";
+import { type FitOptions, type ScratchOptions, train as trainModel } from "../train/index.ts";
+import { interruptible } from "./interrupt.ts";
+import { note, printJson } from "./output.ts";
+import { notePlan, noteResult, TrainingBar } from "./training.ts";
+
+export interface LoopOptions {
+  data?: string[];
+  eval?: string[];
+  evalShare?: number;
+  epochs?: number;
+  steps?: number;
+  batchTokens?: number;
+  lr?: number;
+  minLr?: number;
+  schedule?: "cosine" | "linear" | "constant";
+  warmup?: number;
+  weightDecay?: number;
+  beta2?: number;
+  clip?: number;
+  evalSteps?: number;
+  patience?: number;
+  saveSteps?: number;
+  seed?: number;
+  resume?: boolean;
+  out: string;
+  backend?: BackendName;
+  threads?: number;
+  json?: boolean;
+}
+
+export interface TrainOptions extends LoopOptions {
+  config?: string;
+  modelType?: string;
+  layers?: number;
+  heads?: number;
+  kvHeads?: number;
+  width?: number;
+  ctx?: number;
+  tokenizer?: string;
+  type?: "f32" | "bf16" | "f16";
+}
+
+/** Options of the command line under the library's names, without those that are not set. */
+export function loopOptions(options: LoopOptions) {
+  const { lr, minLr, schedule, warmup, weightDecay, beta2, clip, evalSteps, patience, saveSteps } = options;
+  const fit: Partial<FitOptions> = set({
+    lr,
+    min_lr: minLr,
+    schedule,
+    warmup_steps: warmup,
+    weight_decay: weightDecay,
+    beta2,
+    max_grad_norm: clip,
+    eval_steps: evalSteps,
+    patience,
+    save_steps: saveSteps,
+  });
+  const { epochs, steps, batchTokens, seed, resume, backend, threads, evalShare } = options;
+  const run = { epochs, max_steps: steps, batch_tokens: batchTokens, seed, resume, backend, threads };
+  return { ...fit, ...set({ ...run, eval: options.eval, eval_share: evalShare }) };
+}
+
+export function set<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as never;
+}
+
+export async function train(options: TrainOptions): Promise<void> {
+  const { data, out, config, tokenizer, type } = options;
+  if (!data) throw new TypeError("Cannot train: wanted a file of text or samples, with --data file");
+  const bar = new TrainingBar();
+  try {
+    const result = await interruptible("Interrupted", async (signal) => {
+      const job = trainModel({
+        config: config ?? shapeOf(options),
+        data,
+        out,
+        ...(tokenizer !== undefined && {
+          tokenizer: /^\d+$/.test(tokenizer) ? Number(tokenizer) : tokenizer,
+        }),
+        ...(type && { type }),
+        ...loopOptions(options),
+        signal,
+        onPlan: notePlan,
+      });
+      for await (const step of job) bar.step(step);
+      return job.result;
+    });
+    bar.stop();
+    if (options.json) {
+      const { records: _, ...rest } = result;
+      return printJson(rest);
+    }
+    noteResult(result);
+    note(`report: ${result.report}`);
+    note(`run it: pith run ${out} "..."`);
+  } finally {
+    bar.stop();
+  }
+}
+
+function shapeOf({ modelType, layers, heads, kvHeads, width, ctx }: TrainOptions): ScratchOptions["config"] {
+  if (!layers || !heads || !width || !ctx)
+    throw new TypeError(
+      "Cannot train: wanted what the model is, with --config config.json, or --layers, --heads, --width and --ctx",
+    );
+  return {
+    layers,
+    heads,
+    width,
+    ctx,
+    ...(modelType && { model_type: modelType }),
+    ...(kvHeads && { kv_heads: kvHeads }),
+  };
+}

@@ -1,0 +1,48 @@
+// What `pith train` and `pith tune` print alike: the plan, how far it is, and how it ended.
+
+import type { FitResult, StepEvent, TrainPlan } from "../train/index.ts";
+import { bytes, figure, note } from "./output.ts";
+import { duration, type Progress, progressBar } from "./progress.ts";
+
+export function notePlan(plan: TrainPlan): void {
+  const { parameters, trained, steps, tokens, eval_tokens, size, memory } = plan;
+  const share = (100 * trained) / parameters;
+  const whole = trained === parameters;
+  note(
+    whole
+      ? `training all ${figure(parameters)} parameters`
+      : `training ${figure(trained)} parameters, ${figure(share)} % of ${figure(parameters)}`,
+  );
+  note(
+    `${figure(steps)} steps over ${figure(tokens)} tokens${eval_tokens > 0 ? `, ${figure(eval_tokens)} more for evaluation` : ""}; micro-batches of ${figure(size.tokens)}`,
+  );
+  note(
+    `memory: ${bytes(memory.total)} (weights ${bytes(memory.weights)}, gradients and moments ${bytes(memory.optimizer)}, activations ${bytes(memory.work)})`,
+  );
+}
+
+/** A bar over steps, with loss, tokens/s and time left; evaluations are lines of their own where there is no terminal. */
+export class TrainingBar {
+  private readonly bar: Progress = progressBar("training");
+  private evaluated = "";
+
+  step({ step, steps, loss, eval_loss, tokens_per_second, eta }: StepEvent): void {
+    if (eval_loss !== undefined) this.evaluated = `, evaluation ${eval_loss.toFixed(4)}`;
+    const left = step < steps ? `, ${duration(eta)} left` : "";
+    const text = ` step ${step} of ${steps}, loss ${loss.toFixed(4)}${this.evaluated}, ${figure(tokens_per_second)} tokens/s${left}`;
+    this.bar.update(step, steps, text, eval_loss !== undefined || step === steps);
+  }
+
+  stop(): void {
+    this.bar.stop();
+  }
+}
+
+export function noteResult({ step, stopped, loss, first_eval, eval_loss, kept, seconds }: FitResult): void {
+  const ended = stopped === "patience" ? ", ended by patience" : "";
+  note(`${step} steps in ${duration(seconds)}${ended}; training loss ${loss.toFixed(4)}`);
+  if (eval_loss !== undefined)
+    note(
+      `evaluation loss ${eval_loss.toFixed(4)} (perplexity ${figure(Math.exp(eval_loss))}) at step ${kept}, whose weights are kept; ${first_eval!.toFixed(4)} before training`,
+    );
+}

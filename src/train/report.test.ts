@@ -1,0 +1,80 @@
+import { expect, test } from "vitest";
+import { reportHtml } from "./report.ts";
+import { lineChart, shortNumber, smoothed, ticks } from "./svg.ts";
+
+test("axes have round numbers that cover the values", () => {
+  expect(ticks(0, 10, 5)).toEqual([0, 2, 4, 6, 8, 10]);
+  expect(ticks(1.83, 4.21, 5)).toEqual([1.5, 2, 2.5, 3, 3.5, 4, 4.5]);
+  expect(ticks(0, 2e-4, 5)).toEqual([0, 5e-5, 1e-4, 1.5e-4, 2e-4]);
+  expect(ticks(3, 3, 5)).toContain(3);
+  expect(ticks(-1, 1, 4)).toEqual([-1, -0.5, 0, 0.5, 1]);
+  expect([0, 0.5, 12345, 2_000_000, 0.00012, 1999].map(shortNumber)).toEqual([
+    "0",
+    "0.5",
+    "12.35k",
+    "2M",
+    "1.2e-4",
+    "1999",
+  ]);
+  expect(smoothed([5, 5, 5, 5])).toEqual([5, 5, 5, 5].map((x) => expect.closeTo(x, 9)));
+});
+
+test("a chart stays within its frame, of many points as of one, and draws nothing of nothing", () => {
+  const many = Array.from(
+    { length: 50_000 },
+    (_, i) => [i, 3 + Math.sin(i / 7) + (i % 97 === 0 ? 50 : 0)] as const,
+  );
+  const svg = lineChart({
+    title: "a < b",
+    x: "step",
+    series: [{ name: "l", points: many, kind: "smooth", colour: 1 }],
+  });
+  expect(svg.length).toBeLessThan(30_000);
+  expect(svg).toContain("a &lt; b");
+  expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+  for (const [, x] of svg.matchAll(/[ML]([\d.-]+) [\d.-]+/g)) {
+    expect(Number(x)).toBeGreaterThanOrEqual(58);
+    expect(Number(x)).toBeLessThanOrEqual(626);
+  }
+  const one = lineChart({ title: "t", x: "s", series: [{ name: "l", points: [[1, 2]], colour: 2 }] });
+  expect(one).toContain("<circle");
+  expect(one).not.toMatch(/NaN|Infinity/);
+  const nothing = [{ name: "l", points: [[1, Number.NaN] as const], colour: 1 as const }];
+  expect(lineChart({ title: "t", x: "s", series: nothing })).toBe("");
+});
+
+test("the report holds results, charts, settings and versions, and nothing that a page must load or run", () => {
+  const records = Array.from({ length: 30 }, (_, i) => ({
+    ...{ step: i + 1, epoch: i / 10, loss: 4 - i / 20, lr: 1e-3, grad_norm: 1 + i, tokens: 100, targets: 90 },
+    ...(i % 10 === 9 && { eval_loss: 4 - i / 18 }),
+    seconds: 0.1,
+  }));
+  const html = reportHtml({
+    title: "A <run>",
+    result: {
+      ...{ step: 30, stopped: "steps", loss: 2.6, first_eval: 4.2, eval_loss: 2.5, kept: 30 },
+      ...{ tokens: 3000, seconds: 3.2, records },
+    } as never,
+    plan: {
+      ...{ parameters: 1_000_000, trained: 5000, steps: 30, tokens: 4000, eval_tokens: 100, available: 1e9 },
+      size: { ctx: 16, tokens: 64, sequences: 4 },
+      memory: { weights: 4e6, optimizer: 6e4, work: 1e7, total: 1.4e7 },
+    },
+    machine: { name: "native", kernels: "avx2", threads: 2 },
+    settings: { data: { "a.jsonl": "0123abc" }, lr: 1e-3, targets: ["q_proj"] },
+    warnings: ['1 of 2 samples repeat & "more"'],
+  });
+  expect(html.match(/<svg /g)?.length).toBe(4);
+  for (const part of [
+    "A &lt;run&gt;",
+    "5,000 beside 1,000,000 (0.500 %)",
+    "2.5000 (perplexity 12.18), at step 30",
+    "data.a.jsonl</th><td>0123abc",
+    '["q_proj"]'.replaceAll('"', "&quot;"),
+    "repeat &amp; &quot;more&quot;",
+    process.version,
+    "prefers-color-scheme: dark",
+  ])
+    expect(html).toContain(part);
+  expect(html).not.toMatch(/<script|https?:|src=|href=|undefined|NaN/);
+});
