@@ -52,7 +52,7 @@ static std::vector<std::vector<float>> run_case(const Case& c, const std::vector
   for (auto& v : t) node.t[at++] = &v;
   node.noutputs = outputs, node.ninputs = at - outputs;
   node.i[0] = int(c.w.size()), node.i[1] = c.norm, node.i[2] = c.mask, node.i[3] = c.epilogue, node.i[4] = c.int8;
-  node.f[0] = 1e-5f;
+  node.f[0] = 1e-5f, node.f[1] = 1;
   run_node(isa::linear, isa::linear_shared, node, threads);
   for (int j = 0; j < outputs; j++)
     for (int i = 0; i < 64; i++) expect(y[j][c.T * c.w[j]->rows + i] == 12345.0f, "beyond the end", "", c.T, 0, c.K, 0);

@@ -15,7 +15,7 @@
 
 #if defined(__AVX512F__)
 constexpr int ATTEND_ROWS = 4, ATTEND_VECTORS = 4;  // rows and vectors that fit the registers
-#elif defined(__AVX__)
+#elif defined(__AVX__) || defined(__aarch64__)
 constexpr int ATTEND_ROWS = 4, ATTEND_VECTORS = 1;
 #else
 constexpr int ATTEND_ROWS = 2, ATTEND_VECTORS = 1;

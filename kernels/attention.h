@@ -220,7 +220,7 @@ PITH_INLINE void block_rows(Block& b, const Pool& p, const Unit& u, const float*
 
 // f(pages): reads f16 directly for few rows, and widens it once for many. Where an instruction converts, doing it again for
 // every four rows costs less than a pass of its own, which would wait for memory with nothing to compute.
-#if defined(__F16C__) || defined(__AVX512F__)
+#if defined(__F16C__) || defined(__AVX512F__) || defined(__aarch64__)
 constexpr int FEW = 16;
 #else
 constexpr int FEW = ATTEND_ROWS;

@@ -24,12 +24,21 @@ PITH_INLINE PI words(const uint8_t* p, int h) {
 }
 PITH_INLINE P halves(const uint8_t* p, int h) { return widen_f16(load_piece16((const uint16_t*)p + h * PIECE)); }
 
+// The upper nibble of each byte.
+PITH_INLINE PI high_nibbles(PI v) {
+#if defined(__aarch64__)
+  return (PI)vshrq_n_u8((uint8x16_t)v, 4);
+#else
+  return (v >> 4) & 0x0f0f0f0f;
+#endif
+}
+
 // 32 nibbles of a row in 16 bytes: columns 0 .. 15 low, 16 .. 31 high.
 PITH_INLINE void nibbles(PI* u, const uint8_t* p, int h) {
   for (int g = 0; g < 4; g++) {
     PI v = words(p + g * 64, h);
     u[g] = v & 0x0f0f0f0f;
-    u[4 + g] = (v >> 4) & 0x0f0f0f0f;
+    u[4 + g] = high_nibbles(v);
   }
 }
 
@@ -294,6 +303,9 @@ struct Format<NF4> : Shape<NF4, 64, 34, 1, false, 0, 1>, Scale {
     __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4_VALUES), (__m256i)code);
     __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4_VALUES + 8), (__m256i)code);
     return (P)_mm256_blendv_ps(low, high, (__m256)(code << 28));
+#elif defined(__aarch64__)
+    PI bytes = (code & 15) * 0x04040404 + 0x03020100;  // where the four bytes of each value lie
+    return (P)vqtbl4q_u8(vld1q_u8_x4((const uint8_t*)NF4_VALUES), (uint8x16_t)bytes);
 #else
     P v;
     for (int i = 0; i < PIECE; i++) v[i] = NF4_VALUES[code[i] & 15];

@@ -1,8 +1,13 @@
-// See cpu.h. A feature counts only when the operating system saves its registers (XGETBV).
+// See cpu.h. On x86 a feature counts only when the operating system saves its registers (XGETBV); on 64-bit Arm the
+// system is asked, since a program cannot read the processor's registers that tell.
 #include "cpu.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 namespace pith {
@@ -64,13 +69,50 @@ Found find() {
   return f;
 }
 
+#elif defined(__aarch64__)
+
+// Bit of getauxval(AT_HWCAP) or, from 64 on, AT_HWCAP2; and the name after "hw.optional.arm." on macOS.
+bool has(int bit, const char* name) {
+#if defined(__linux__)
+  (void)name;
+  return getauxval(bit < 64 ? AT_HWCAP : AT_HWCAP2) >> (bit & 63) & 1;
+#elif defined(__APPLE__)
+  (void)bit;
+  int there = 0;
+  size_t size = sizeof there;
+  return sysctlbyname(name, &there, &size, nullptr, 0) == 0 && there;
+#else
+  return false;
+#endif
+}
+
+Found find() {
+  Found f = {};
+  int n = 0;
+  f.names[n++] = "neon";
+  auto feature = [&](const char* name, int bit, const char* apple) {
+    bool there = has(bit, apple);
+    if (there) f.names[n++] = name;
+    return there;
+  };
+  bool dotprod = feature("dotprod", 20, "hw.optional.arm.FEAT_DotProd");
+  bool i8mm = feature("i8mm", 64 + 13, "hw.optional.arm.FEAT_I8MM");
+  feature("fp16", 10, "hw.optional.arm.FEAT_FP16");
+  feature("bf16", 64 + 14, "hw.optional.arm.FEAT_BF16");
+#if defined(PITH_HAVE_I8MM)
+  if (dotprod && i8mm) f.sets[f.nsets++] = &isa_i8mm;
+#endif
+#if defined(PITH_HAVE_DOTPROD)
+  if (dotprod) f.sets[f.nsets++] = &isa_dotprod;
+#endif
+  f.sets[f.nsets++] = &isa_neon;
+  return f;
+}
+
 #else
 
 Found find() {
   Found f = {};
-#if defined(__aarch64__)
-  f.names[0] = "neon";
-#endif
   f.sets[f.nsets++] = &isa_scalar;
   return f;
 }

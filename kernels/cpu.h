@@ -16,7 +16,7 @@ struct Isa {
   size_t (*sample_scratch)(const int32_t* ints, int row, int32_t vocab);
   uint64_t (*read)(const uint8_t* data, size_t bytes);
 };
-extern const Isa isa_scalar, isa_avx2, isa_avx512;
+extern const Isa isa_scalar, isa_avx2, isa_avx512, isa_neon, isa_dotprod, isa_i8mm;
 
 // The instruction sets this build holds and this processor runs, best first. `count` is at least 1.
 const Isa* const* isas(int* count);

@@ -14,6 +14,8 @@
 constexpr int MR = 6, NV = 4, GEMM_WIDE = 4;
 #elif defined(__AVX__)
 constexpr int MR = 6, NV = 2, GEMM_WIDE = 8;
+#elif defined(__aarch64__)
+constexpr int MR = 5, NV = 4, GEMM_WIDE = 8;
 #else
 constexpr int MR = 4, NV = 2, GEMM_WIDE = 4;
 #endif

@@ -38,6 +38,8 @@ PITH_INLINE int64_t tile_tokens(int64_t left) { return left >= 16 ? 16 : left > 
 #include "int8_avx512.h"
 #elif defined(__AVX2__)
 #include "int8_avx2.h"
+#elif defined(__aarch64__)
+#include "int8_neon.h"
 #elif defined(__wasm_simd128__)
 #include "int8_wasm.h"
 #else
@@ -93,25 +95,37 @@ PITH_INLINE PI offset(PI sum) {
 #if defined(__wasm_simd128__)
 #include "int8_wasm_panels.h"
 #else
-// acc + 32 columns of PIECE rows times token i of the n at x: scales a, minima m (those times -1/8).
+// acc + what a block of 32 columns adds: of a token its scale dx, its sums q (whole, or of 16 columns each), and with them
+// its products s; of PIECE rows the scales a and minima m (those times -1/8).
+template <class F>
+PITH_INLINE P add_sums(P acc, const P* s, const P* q, P dx, const P* a, const P* m) {
+  if constexpr (F::PARTS == 1) {
+    if constexpr (F::MIN) return fma(fma(s[0], a[0], q[0] * m[0]), dx, acc);
+    return fma(s[0], a[0] * dx, acc);
+  } else {
+    P sum = fma(s[1], a[1], s[0] * a[0]);
+    if constexpr (F::MIN) sum = fma(q[1], m[1], fma(q[0], m[0], sum));
+    return fma(sum, dx, acc);
+  }
+}
+
+// acc + 32 columns of PIECE rows times token i of the n at x.
 template <class F, class T>
 PITH_INLINE P add_block(P acc, const Dots<F>& dots, const T& tokens, const uint8_t* x, int64_t n, int i, const P* a,
                         const P* m) {
-  typedef Dots<F> D;
+  constexpr int ZERO = Dots<F>::ZERO;
   PI whole = every_int(x + n * 36 + i * 4);
-  P dx = every_float(x + n * 32 + i * 4);
+  P dx = every_float(x + n * 32 + i * 4), s[2], q[2];
   if constexpr (F::PARTS == 1) {
-    P sum = to_float(dots.add(offset<D::ZERO>(whole), tokens, i, 0, 8));
-    if constexpr (F::MIN) return fma(fma(sum, a[0], to_float(whole) * m[0]), dx, acc);
-    return fma(sum, a[0] * dx, acc);
+    s[0] = to_float(dots.add(offset<ZERO>(whole), tokens, i, 0, 8));
+    q[0] = to_float(whole);
   } else {
     PI first = every_int(x + n * 40 + i * 4), second = whole - first;
-    P s0 = to_float(dots.add(offset<D::ZERO>(first), tokens, i, 0, 4));
-    P s1 = to_float(dots.add(offset<D::ZERO>(second), tokens, i, 4, 8));
-    P sum = fma(s1, a[1], s0 * a[0]);
-    if constexpr (F::MIN) sum = fma(to_float(second), m[1], fma(to_float(first), m[0], sum));
-    return fma(sum, dx, acc);
+    s[0] = to_float(dots.add(offset<ZERO>(first), tokens, i, 0, 4));
+    s[1] = to_float(dots.add(offset<ZERO>(second), tokens, i, 4, 8));
+    q[0] = to_float(first), q[1] = to_float(second);
   }
+  return add_sums<F>(acc, s, q, dx, a, m);
 }
 
 // What add_block takes of the 32 columns s of block w.
@@ -124,6 +138,18 @@ PITH_INLINE void take_block(Dots<F>* dots, P* a, P* m, const typename F::Head& h
   if (F::MIN)
     for (int j = 0; j < F::PARTS; j++) m[j] = m[j] * -0.125f;
 }
+
+// acc[i][h] + 32 columns of piece h times token i, for the N tokens of a tile.
+#if defined(__ARM_FEATURE_DOTPROD)
+#include "int8_neon_tokens.h"
+#else
+template <class F, int N>
+PITH_INLINE void add_tokens(P (*acc)[16 / PIECE], int h, const Dots<F>& dots, const Tokens<N>& tokens, const uint8_t* x,
+                            const P* a, const P* m) {
+#pragma GCC unroll UNROLL
+  for (int i = 0; i < N; i++) acc[i][h] = add_block<F>(acc[i][h], dots, tokens, x, N, i, a, m);
+}
+#endif
 
 template <int TYPE, int N>
 static void panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
@@ -147,8 +173,7 @@ static void panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, 
         P a[2], m[2];
         Dots<F> dots;
         take_block<F>(&dots, a, m, head[h], w, h, s);
-#pragma GCC unroll UNROLL
-        for (int i = 0; i < N; i++) acc[i][h] = add_block<F>(acc[i][h], dots, tokens, x, N, i, a, m);
+        add_tokens<F, N>(acc, h, dots, tokens, x, a, m);
       }
     }
   }

@@ -5,6 +5,8 @@
 #include "pith.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 #include "sampler.h"
 

@@ -84,6 +84,9 @@ int64_t block_columns(Type type);
 const Kernel* kernels_scalar(int* count);
 const Kernel* kernels_avx2(int* count);
 const Kernel* kernels_avx512(int* count);
+const Kernel* kernels_neon(int* count);
+const Kernel* kernels_dotprod(int* count);
+const Kernel* kernels_i8mm(int* count);
 
 // Splits n units of `grain` over the threads: [begin, end) of this one.
 static inline void share(int64_t n, int64_t grain, int threads, int thread, int64_t* begin, int64_t* end) {

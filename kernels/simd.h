@@ -303,6 +303,8 @@ PITH_INLINE P widen_f16(PH h) {
   return (P)_mm512_cvtph_ps((__m256i)h);
 #elif defined(__F16C__)
   return (P)_mm256_cvtph_ps((__m128i)h);
+#elif defined(__aarch64__)
+  return (P)vcvt_f32_f16((float16x4_t)h);
 #else
   PI x = __builtin_convertvector(h, PI);
   PI magnitude = (x & 0x7fff) << 13;
@@ -317,6 +319,8 @@ PITH_INLINE PH narrow_f16(P v) {
   return (PH)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #elif defined(__F16C__)
   return (PH)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif defined(__aarch64__)
+  return (PH)vcvt_f16_f32((float32x4_t)v);
 #else
   PI x = (PI)v, a = x & 0x7fffffff;
   // Normal: round at bit 13 and rebias. A carry past the largest half gives infinity.
@@ -330,7 +334,13 @@ PITH_INLINE PH narrow_f16(P v) {
   return __builtin_convertvector(y, PH);
 #endif
 }
-PITH_INLINE P widen_bf16(PH h) { return (P)(__builtin_convertvector(h, PI) << 16); }
+PITH_INLINE P widen_bf16(PH h) {
+#if defined(__aarch64__)
+  return (P)vshll_n_u16((uint16x4_t)h, 16);
+#else
+  return (P)(__builtin_convertvector(h, PI) << 16);
+#endif
+}
 PITH_INLINE PH narrow_bf16(P v) {
   PU x = (PU)v;
   PU y = (x + 0x7fff + ((x >> 16) & 1)) >> 16;
@@ -375,6 +385,13 @@ PITH_INLINE P eight(const uint8_t* p) {
   return (P)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
 }
 PITH_INLINE V load_i8(const uint8_t* p) { return {eight(p), eight(p + 8)}; }
+#elif defined(__aarch64__)
+PITH_INLINE V load_i8(const uint8_t* p) {
+  int8x16_t v = vld1q_s8((const int8_t*)p);
+  int16x8_t a = vmovl_s8(vget_low_s8(v)), b = vmovl_high_s8(v);
+  return {{(P)vcvtq_f32_s32(vmovl_s16(vget_low_s16(a))), (P)vcvtq_f32_s32(vmovl_high_s16(a))},
+          {(P)vcvtq_f32_s32(vmovl_s16(vget_low_s16(b))), (P)vcvtq_f32_s32(vmovl_high_s16(b))}};
+}
 #else
 PITH_INLINE P some(const uint8_t* p) {
   typedef int8_t B __attribute__((vector_size(PIECE)));

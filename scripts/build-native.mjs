@@ -6,6 +6,9 @@
 //     --debug      -O1 -g
 //     --sanitize   address and undefined behaviour sanitizers, to .cache/native/ (name it in PITH_ADDON)
 //     --strict     ends with 1 when it could not build (for checks)
+//
+// The compiler says for which architecture it makes code, and the addon is named after that: with a cross compiler in
+// CXX (CXX=aarch64-linux-gnu-g++) the addon is that machine's, beside this one's.
 
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -24,7 +27,6 @@ const debug = process.argv.includes("--debug");
 const sanitize = process.argv.includes("--sanitize");
 const strict = process.argv.includes("--strict");
 const variant = sanitize ? "-sanitize" : debug ? "-debug" : "";
-const output = join(sanitize ? cache : native, `pith-${process.platform}-${process.arch}.node`);
 
 /** Sources, and the flags of each instruction set that this architecture may have. */
 const COMMON = [
@@ -40,9 +42,11 @@ const COMMON = [
 ];
 const AVX2 = ["-mavx2", "-mfma", "-mf16c"];
 const AVX512 = [...AVX2, ..."f bw vl dq vnni".split(" ").map((name) => `-mavx512${name}`)];
+const DOTPROD = "-march=armv8.2-a+dotprod";
 const ISAS = {
-  scalar: [],
-  ...(process.arch === "x64" ? { avx2: AVX2, avx512: AVX512 } : {}),
+  x64: { scalar: [], avx2: AVX2, avx512: AVX512 },
+  // Named in full: Apple's compiler takes its first own processor for the least there is.
+  arm64: { neon: ["-march=armv8-a"], dotprod: [DOTPROD], i8mm: [`${DOTPROD}+i8mm`] },
 };
 
 const FLAGS = [
@@ -70,9 +74,16 @@ function findCompiler() {
   for (const name of names) {
     const [command, ...args] = name.split(/\s+/);
     const answer = spawnSync(command, [...args, "--version"], { encoding: "utf8" });
-    if (answer.status === 0) return { command, args, version: answer.stdout };
+    if (answer.status === 0) return { command, args, version: answer.stdout, arch: targetOf(command, args) };
   }
   return undefined;
+}
+
+/** Architecture that the compiler makes code for, by Node's name. */
+function targetOf(command, args) {
+  const answer = spawnSync(command, [...args, "-dumpmachine"], { encoding: "utf8" });
+  const machine = answer.status === 0 ? answer.stdout.trim().split("-")[0] : "";
+  return { x86_64: "x64", aarch64: "arm64", arm64: "arm64" }[machine] ?? process.arch;
 }
 
 function nodeApiHeaders() {
@@ -120,11 +131,13 @@ async function main() {
   const include = nodeApiHeaders();
   if (!include) return giveUp("the npm package node-api-headers is missing");
 
-  const objects = join(cache, "objects");
+  const target = `${process.platform}-${compiler.arch}`;
+  const output = join(sanitize ? cache : native, `pith-${target}.node`);
+  const objects = join(cache, "objects", target);
   mkdirSync(objects, { recursive: true });
   mkdirSync(native, { recursive: true });
 
-  const isas = Object.entries(ISAS).filter(
+  const isas = Object.entries(ISAS[compiler.arch] ?? { scalar: [] }).filter(
     ([, flags]) =>
       spawnSync(compiler.command, [...compiler.args, ...flags, "-x", "c++", "-fsyntax-only", "-"], {
         input: "",

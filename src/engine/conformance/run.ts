@@ -205,3 +205,41 @@ export async function failures(backend: Backend, reference: Backend, test: Case)
     }
   return found;
 }
+
+/** Where rows of a step have other bits in a shorter one (values of operands depend on index alone). */
+export async function otherBitsByLength(backend: Backend, test: Case): Promise<string[]> {
+  const found: string[] = [];
+  for (const type of weightTypes(test)) {
+    const whole = await runCase(backend, test, type, dims(17), dims(20));
+    for (const T of [1, 3, 8]) {
+      const part = await runCase(backend, test, type, dims(T), dims(20));
+      for (const [name, values] of part.values) {
+        const wanted = whole.values.get(name)!.subarray(0, T * whole.cols.get(name)!);
+        if (!sameBits(values, wanted))
+          found.push(`${test.op} ${test.label}, weights ${type}, ${name}: other bits with T = ${T}`);
+      }
+    }
+  }
+  return found;
+}
+
+/** Where a step has other bits with 2 or 3 threads than with one. `make` gives a backend that uses them for any work. */
+export async function otherBitsByThreads(make: (threads: number) => Backend, test: Case): Promise<string[]> {
+  const found: string[] = [];
+  const type = weightTypes(test).at(-2) ?? weightTypes(test)[0]!;
+  let first: Outcome | undefined;
+  for (const threads of [1, 2, 3]) {
+    const backend = make(threads);
+    const outcome = await runCase(backend, test, type, dims(17));
+    backend.close();
+    first ??= outcome;
+    for (const [name, values] of first.values)
+      if (!sameBits(outcome.values.get(name)!, values))
+        found.push(`${test.op} ${test.label}, weights ${type}, ${name}: other bits with ${threads} threads`);
+  }
+  return found;
+}
+
+function sameBits(a: Float64Array, b: Float64Array): boolean {
+  return a.length === b.length && a.every((x, i) => Object.is(x, b[i]));
+}
