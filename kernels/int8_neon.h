@@ -36,6 +36,8 @@ PITH_INLINE void prefetch(const uint8_t* p, int bytes) {
 
 // --- Dot products --------------------------------------------------------------------------------------------------
 
+#if defined(__ARM_FEATURE_DOTPROD)
+
 constexpr int UNROLL = 4;
 
 // The tokens as they lie; for smmla also columns 8j .. 8j + 7 of tokens 2p and 2p + 1 side by side, at pairs[4p + j].
@@ -68,52 +70,65 @@ struct Dots {
   PITH_MEMBER void take(const PI* codes) {
     for (int g = 0; g < 8; g++) u[g] = (int8x16_t)codes[g];
   }
-#if defined(__ARM_FEATURE_DOTPROD)
   // Groups come in fours: from 0 or 4, to 4 or 8.
   template <int N>
   PITH_MEMBER PI add(PI s, const Tokens<N>& t, int i, int from, int to) const {
     const int8_t* x = (const int8_t*)t.x + i * 32;
     int32x4_t sum = (int32x4_t)s;
-    if (from == 0) {
-      int8x16_t v = vld1q_s8(x);
-      sum = vdotq_laneq_s32(sum, u[0], v, 0);
-      sum = vdotq_laneq_s32(sum, u[1], v, 1);
-      sum = vdotq_laneq_s32(sum, u[2], v, 2);
-      sum = vdotq_laneq_s32(sum, u[3], v, 3);
-    }
-    if (to == 8) {
-      int8x16_t v = vld1q_s8(x + 16);
-      sum = vdotq_laneq_s32(sum, u[4], v, 0);
-      sum = vdotq_laneq_s32(sum, u[5], v, 1);
-      sum = vdotq_laneq_s32(sum, u[6], v, 2);
-      sum = vdotq_laneq_s32(sum, u[7], v, 3);
+    for (int g = from; g < to; g += 4) {
+      int8x16_t v = vld1q_s8(x + g * 4);
+      sum = vdotq_laneq_s32(sum, u[g], v, 0);
+      sum = vdotq_laneq_s32(sum, u[g + 1], v, 1);
+      sum = vdotq_laneq_s32(sum, u[g + 2], v, 2);
+      sum = vdotq_laneq_s32(sum, u[g + 3], v, 3);
     }
     return (PI)sum;
   }
+};
+
 #else
+
+constexpr int UNROLL = 1;
+
+// The four bytes of group g of token i, twice.
+template <int N>
+struct Tokens {
+  int8x8_t v[N][8];
+  PITH_MEMBER void take(const uint8_t* x) {
+    for (int i = 0; i < N; i++)
+      for (int g = 0; g < 8; g++) v[i][g] = vreinterpret_s8_s32(vld1_dup_s32((const int32_t*)(x + i * 32 + g * 4)));
+  }
+};
+
+// Rows 0 and 1, and rows 2 and 3: as halves of a register gcc 12 would have them twice, and not enough of those.
+template <class F>
+struct Dots {
+  static constexpr int ZERO = F::ZERO;
+  int8x8_t low[8], high[8];
+
+  PITH_MEMBER void take(const PI* codes) {
+    for (int g = 0; g < 8; g++) {
+      low[g] = vget_low_s8((int8x16_t)codes[g]);
+      high[g] = vget_high_s8((int8x16_t)codes[g]);
+    }
+  }
   // A lane of 16 bits has one column of a row: twice as many groups fit as F::FOLD says of pairs of columns.
   template <int N>
   PITH_MEMBER PI add(PI s, const Tokens<N>& t, int i, int from, int to) const {
     constexpr int STEP = F::FOLD >= 4 ? 8 : F::FOLD * 2;
-    const uint8_t* x = t.x + i * 32;
-    int32x4_t low = vdupq_n_s32(0), high = low;  // rows 0 and 1, rows 2 and 3: two lanes each
+    int32x4_t first = vdupq_n_s32(0), second = first;
 #pragma GCC unroll 8
     for (int g = from; g < to; g += STEP) {
-      int8x16_t v = four(x, g);
-      int16x8_t a = vmull_s8(vget_low_s8(u[g]), vget_low_s8(v)), b = vmull_high_s8(u[g], v);
+      int16x8_t a = vmull_s8(low[g], t.v[i][g]), b = vmull_s8(high[g], t.v[i][g]);
       for (int j = g + 1; j < g + STEP && j < to; j++) {
-        v = four(x, j);
-        a = vmlal_s8(a, vget_low_s8(u[j]), vget_low_s8(v));
-        b = vmlal_high_s8(b, u[j], v);
+        a = vmlal_s8(a, low[j], t.v[i][j]);
+        b = vmlal_s8(b, high[j], t.v[i][j]);
       }
-      low = vpadalq_s16(low, a);
-      high = vpadalq_s16(high, b);
+      first = vpadalq_s16(first, a);
+      second = vpadalq_s16(second, b);
     }
-    return s + (PI)vpaddq_s32(low, high);
+    return s + (PI)vpaddq_s32(first, second);
   }
-  // The four bytes of group g, four times.
-  PITH_INLINE int8x16_t four(const uint8_t* x, int g) {
-    return vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t*)(x + g * 4)));
-  }
-#endif
 };
+
+#endif

@@ -11,7 +11,7 @@ export { availableMemory } from "./machine.ts";
 
 export interface Report {
   readonly processor: string;
-  /** Processor features that matter here, e.g. "avx512vnni"; empty without the native addon. */
+  /** Processor features that matter here, e.g. "avx512vnni", "dotprod"; empty without the native addon. */
   readonly features: readonly string[];
   /** Instruction sets that can be chosen with `PITH_KERNELS`, best first; empty without the native addon. */
   readonly isas: readonly string[];
@@ -51,7 +51,7 @@ function kernelsOf(backend: "wasm" | "reference"): string {
 export function doctor(): Report {
   const threads = chooseThreads();
   const machine = {
-    processor: cpus()[0]?.model.trim() ?? process.arch,
+    processor: cpus()[0]?.model.trim() || process.arch,
     threads,
     cores: usableCores(),
     quota: cpuQuota(),

@@ -8,7 +8,8 @@ import { encodeImage } from "./image.ts";
 import { NativeBackend } from "./native.ts";
 
 const DIMS = { T: 5, S: 2, R: 3 };
-const ISA = "scalar";
+/** The one that every machine of this architecture has. */
+const ISA = NativeBackend.available() ? NativeBackend.kernels().at(-1)! : "";
 
 function imageOf(program: Program, table: readonly string[]) {
   return encodeImage(program, plan(program, DIMS), DIMS, table);
