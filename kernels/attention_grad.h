@@ -4,6 +4,7 @@
 // the number of threads. Heads of at most ROOMY components: pages have to fit local memory.
 #pragma once
 #include "attend.h"
+#include "transpose.h"
 
 static_assert((6 * BLOCK_ROWS * ROOMY + 2 * BLOCK_ROWS * PAGE) * 4 <= (int64_t)LOCAL_BYTES);
 
@@ -81,16 +82,15 @@ PITH_INLINE void each_page(const Run& run, const Step& p, int thread, F f) {
 // A page of x [T, Hkv, D] as tiles [4, Dp, 16] (lane = position) or as rows [64, Dp]; zeros beyond the segment and D.
 PITH_INLINE void pack_tiles(float* to, const Step& p, const float* x, int64_t s, int64_t head, int64_t page) {
   int64_t left = p.segments[s * 4 + 1] - page * PAGE, n = left < PAGE ? left : PAGE;
-  clear(to, PAGE * p.Dp);
-  for (int64_t u = 0; u < n; u++) {
-    const float* row = x + p.key(s, head, page * PAGE + u) * p.D;
-    float* lane = to + u / 16 * p.Dp * 16 + u % 16;
-    for (int64_t d = 0; d < p.D; d++) lane[d * 16] = row[d];
-  }
+  if (n < PAGE || p.D < p.Dp) clear(to, PAGE * p.Dp);
+  for (int64_t u = 0; u < n; u += 16)
+    for (int64_t d = 0; d < p.D; d += 16)
+      transpose(to + u * p.Dp + d * 16, x + p.key(s, head, page * PAGE + u) * p.D + d, p.Hkv * p.D, n - u < 16 ? n - u : 16,
+                p.D - d < 16 ? p.D - d : 16);
 }
 PITH_INLINE void pack_rows_of(float* to, const Step& p, const float* x, int64_t s, int64_t head, int64_t page) {
   int64_t left = p.segments[s * 4 + 1] - page * PAGE, n = left < PAGE ? left : PAGE;
-  clear(to, PAGE * p.Dp);
+  if (n < PAGE || p.D < p.Dp) clear(to, PAGE * p.Dp);
   for (int64_t u = 0; u < n; u++) copy(to + u * p.Dp, x + p.key(s, head, page * PAGE + u) * p.D, p.D);
 }
 
@@ -176,16 +176,19 @@ PITH_INLINE void backward_rows(Backward& b, const Step& p, const Node& node, int
   }
 }
 
-// p = e^(scale q·k - lse) and ds = scale p (do·v - δ) of the rows and a page whose tiles are packed.
-PITH_INLINE void backward_weights(Backward& b, const Step& p, int64_t page) {
-  multiply<true>(b.p, PAGE, b.n, PAGE / 16, b.q, p.Dp, 1, b.kt, 16, p.Dp * 16, p.D);
-  multiply<true>(b.ds, PAGE, b.n, PAGE / 16, b.dout, p.Dp, 1, b.vt, 16, p.Dp * 16, p.D);
+// p = e^(scale q·k - lse) and ds = scale p (do·v - δ) of the rows and a page whose tiles are packed. Answers how many of the
+// page's tiles any of the rows sees; of the others nothing is written.
+PITH_INLINE int backward_weights(Backward& b, const Step& p, int64_t page) {
+  int64_t seen_by_last = b.end[b.n - 1] - page * PAGE;
+  int tiles = seen_by_last >= PAGE ? PAGE / 16 : int((seen_by_last + 15) / 16);
+  multiply<true>(b.p, PAGE, b.n, tiles, b.q, p.Dp, 1, b.kt, 16, p.Dp * 16, p.D);
+  multiply<true>(b.ds, PAGE, b.n, tiles, b.dout, p.Dp, 1, b.vt, 16, p.Dp * 16, p.D);
   V scale = splat(p.scale);
   for (int r = 0; r < b.n; r++) {
     V lse = splat(b.lse[r]), delta = splat(b.delta[r]);
     int64_t seen = b.end[r] - page * PAGE, from = b.first[r] - page * PAGE;
     I end = splat_int((int32_t)(seen > PAGE ? PAGE : seen)), first = splat_int((int32_t)(from > 0 ? from : 0));
-    for (int t = 0; t < PAGE; t += 16) {
+    for (int t = 0; t < tiles * 16; t += 16) {
       float *w = b.p + r * PAGE + t, *ds = b.ds + r * PAGE + t;
       I at = lanes() + splat_int(t), visible = (at >= first) & (at < end);
       V e = exp(load(w) * scale - lse);
@@ -193,6 +196,7 @@ PITH_INLINE void backward_weights(Backward& b, const Step& p, int64_t page) {
       store(ds, select(visible, scale * e * (load(ds) - delta), zero()));
     }
   }
+  return tiles;
 }
 
 // [dq, dk, dv], [q, k, v, o, lse, do, segments]; ints and floats as above
@@ -215,8 +219,8 @@ static void attention_grad(const Run& run, const Node& node, int thread) {
       pack_tiles(b.kt, p, k, s, head, page);
       pack_tiles(b.vt, p, v, s, head, page);
       pack_rows_of(b.x, p, k, s, head, page);
-      backward_weights(b, p, page);
-      multiply<false>(b.y, p.Dp, b.n, vectors, b.ds, PAGE, 1, b.x, p.Dp, 16, PAGE);
+      int tiles = backward_weights(b, p, page);
+      multiply<false>(b.y, p.Dp, b.n, vectors, b.ds, PAGE, 1, b.x, p.Dp, 16, tiles * 16);
     }
     for (int r = 0; r < b.n; r++) copy(dq + p.query(s, head, row + r) * p.D, b.y + r * p.Dp, p.D);
   });
@@ -232,9 +236,9 @@ static void attention_grad(const Run& run, const Node& node, int thread) {
     int64_t row = p.first_seer(page * PAGE) * p.group / BLOCK_ROWS * BLOCK_ROWS;
     for (; row < rows; row += BLOCK_ROWS) {
       backward_rows(b, p, node, s, head, row);
-      backward_weights(b, p, page);
-      multiply<false>(b.x, p.Dp, PAGE, vectors, b.ds, 1, PAGE, b.q, p.Dp, 16, b.n);
-      multiply<false>(b.y, p.Dp, PAGE, vectors, b.p, 1, PAGE, b.dout, p.Dp, 16, b.n);
+      int seen = backward_weights(b, p, page) * 16;
+      multiply<false>(b.x, p.Dp, seen, vectors, b.ds, 1, PAGE, b.q, p.Dp, 16, b.n);
+      multiply<false>(b.y, p.Dp, seen, vectors, b.p, 1, PAGE, b.dout, p.Dp, 16, b.n);
     }
     for (int64_t u = 0; u < left && u < PAGE; u++) {
       int64_t to = p.key(s, head, page * PAGE + u) * p.D;

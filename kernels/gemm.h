@@ -5,6 +5,7 @@
 // Every element of C is one chain fma(a, b, c) over k in ascending order, from 0 or what it is added to, whatever the tile,
 // the cut along K (C is stored and loaded again) or the thread. So its bits depend on its row of A and column of B alone.
 #pragma once
+#include "transpose.h"
 #include "types.h"
 
 // --- The register tile ---------------------------------------------------------------------------------------------
@@ -108,12 +109,6 @@ static void strip(float* c, int64_t ldc, int64_t M, const float* a, int64_t tile
 }
 
 // --- Packing B: dst[(panel * kc + k) * 16 + column], columns beyond the matrix are zeros ---------------------------
-
-// 16 x 16: dst[k * 16 + r] = src[r * stride + k], for n rows and k columns.
-static void transpose(float* dst, const float* src, int64_t stride, int64_t n, int64_t k) {
-  for (int64_t r = 0; r < 16; r++)
-    for (int64_t i = 0; i < k; i++) dst[i * 16 + r] = r < n ? src[r * stride + i] : 0;
-}
 
 // B = wᵀ of a weight [N, K], packed or dense: panels of its rows p ..., columns k ... k + kc.
 static void pack_nt(float* dst, const Tensor& w, int64_t p, int64_t panels, int64_t k, int64_t kc) {

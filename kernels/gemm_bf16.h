@@ -113,32 +113,6 @@ PITH_BF16 static void pair_columns(uint32_t* dst, const float* src, int64_t ld, 
   }
 }
 
-// 16 x 16 words, in place.
-static void transpose16(__m512i* r) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4)
-    for (int j = 0; j < 2; j++) {
-      r[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + 2 + j]);
-      r[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + 2 + j]);
-    }
-  for (int j = 0; j < 4; j++) {
-    t[j] = _mm512_shuffle_i32x4(r[j], r[j + 4], 0x88);
-    t[j + 4] = _mm512_shuffle_i32x4(r[j], r[j + 4], 0xdd);
-    t[j + 8] = _mm512_shuffle_i32x4(r[j + 8], r[j + 12], 0x88);
-    t[j + 12] = _mm512_shuffle_i32x4(r[j + 8], r[j + 12], 0xdd);
-  }
-  for (int j = 0; j < 4; j++) {
-    r[j] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0x88);
-    r[j + 8] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0xdd);
-    r[j + 4] = _mm512_shuffle_i32x4(t[j + 4], t[j + 12], 0x88);
-    r[j + 12] = _mm512_shuffle_i32x4(t[j + 4], t[j + 12], 0xdd);
-  }
-}
-
 // One panel of wᵀ, w's rows `ld` apart, n of them: dst[pair * 16 + row].
 PITH_BF16 static void pair_transposed(uint32_t* dst, const float* src, int64_t ld, int64_t n, int64_t kc) {
   for (int64_t k = 0; k < kc; k += 32) {

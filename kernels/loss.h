@@ -8,7 +8,7 @@
 #include "gemm_bf16.h"
 #include "reduce.h"
 
-constexpr int64_t LOGITS_BYTES = 64 << 20;  // of a chunk's logits
+constexpr int64_t LOGITS_BYTES = 100 << 20;  // of a chunk's logits
 constexpr int64_t LEAST_ROWS = 32, MOST_ROWS = 512;
 
 // Floats between rows of logits: an odd number of cache lines, so that rows do not share their sets.
@@ -16,7 +16,9 @@ PITH_INLINE int64_t logits_stride(int64_t V_) { return ((V_ + 15) / 16 | 1) * 16
 PITH_INLINE int64_t loss_rows(int64_t V_, int64_t R) {
   int64_t rows = LOGITS_BYTES / (logits_stride(V_) * 4) / 6 * 6;
   rows = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
-  return rows < R ? rows : R;
+  if (R <= rows) return R;
+  int64_t chunks = (R + rows - 1) / rows, even = (R + chunks - 1) / chunks;  // alike, so that none packs weights for a few
+  return even < rows ? (even + 5) / 6 * 6 : rows;
 }
 
 struct Loss {

@@ -25,6 +25,13 @@ static void adamw(const Run& run, const Node& node, int thread) {
   }
 }
 
+// [], [x (w)]: x = 0
+static void clear_state(const Run& run, const Node& node, int thread) {
+  int64_t begin, end;
+  share(size(node, 0), GRAIN, run.threads, thread, &begin, &end);
+  clear(data(node, 0) + begin, end - begin);
+}
+
 // [], [sum (w), x]: sum += x
 static void accumulate(const Run& run, const Node& node, int thread) {
   int64_t begin, end;
@@ -64,4 +71,4 @@ static size_t sum_squares_shared(const Node& node, int32_t, int32_t, int32_t) {
 }
 
 #define PITH_OPTIM \
-  {"adamw", adamw, nullptr}, {"accumulate", accumulate, nullptr}, {"sum_squares", sum_squares, sum_squares_shared}
+  {"adamw", adamw, nullptr}, {"accumulate", accumulate, nullptr}, {"clear_state", clear_state, nullptr}, {"sum_squares", sum_squares, sum_squares_shared}

@@ -26,6 +26,7 @@ const NONE: Record<string, string> = {
   swiglu_grad: "second derivatives are not needed",
   geglu_grad: "second derivatives are not needed",
   linear_cross_entropy_weight_grad: "second derivatives are not needed",
+  clear_state: "the optimizer itself",
   accumulate_tn: "the optimizer itself",
   accumulate_rows: "the optimizer itself",
 };

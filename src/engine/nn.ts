@@ -191,6 +191,10 @@ export const adamw = (p: Tensor, g: Tensor, m: Tensor, v: Tensor, hyper: Tensor)
 export const accumulate = (sum: Tensor, x: Tensor): void => {
   all("accumulate", [sum, x]);
 };
+/** x = 0 */
+export const clear_state = (x: Tensor): void => {
+  all("clear_state", [x]);
+};
 /** sum [N, K] += aᵀ b; a [T, N], b [T, K] */
 export const accumulate_tn = (sum: Tensor, a: Tensor, b: Tensor): void => {
   all("accumulate_tn", [sum, a, b]);

@@ -3,7 +3,7 @@
 
 import { lowered } from "../engine/fuse-gradients.ts";
 import { fuseLosses, type GradientOptions, gradients } from "../engine/gradients.ts";
-import { accumulate, adamw, add, cross_entropy, neg, sum_rows, sum_squares } from "../engine/nn.ts";
+import { accumulate, adamw, add, clear_state, cross_entropy, sum_rows, sum_squares } from "../engine/nn.ts";
 import { type Program, record } from "../engine/program.ts";
 import type { Recorder, Tensor } from "../engine/tensor.ts";
 import { declareBatch, forward, type Module } from "../models/index.ts";
@@ -102,7 +102,7 @@ export function recordUpdate({ trained }: Trainable): Program {
       const grad = state(slot("grad", name));
       const hyper = g.input(hyperGroup(parameter).input, "f32", [8]);
       adamw(state(name), grad, state(slot("m", name)), state(slot("v", name)), hyper);
-      accumulate(grad, neg(grad));
+      clear_state(grad);
     }
     return {};
   });

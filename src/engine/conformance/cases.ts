@@ -354,6 +354,7 @@ export const CASES: readonly Case[] = [
     "",
     false,
   ),
+  row("clear_state", [state(300)], {}, "", false),
   row("accumulate", [state(300), x(300)], {}, "", false),
   lowCase("matmul_nt", [x("T", 96), weight(50, 96), x("T", 50)], { int8: false }),
   lowCase("matmul_nt", [x("T", 37), weight(50, 37, ["dense", "f16"])], { int8: true }, "odd"),

@@ -39,7 +39,7 @@ import { lora } from "./lora.ts";
 import { linear_cross_entropy, linear_cross_entropy_weight_grad } from "./loss.ts";
 import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
 import { cross_entropy, layer_norm, rms_norm, softmax_last } from "./norm.ts";
-import { accumulate, accumulate_rows, accumulate_tn, adamw, sum_squares } from "./optim.ts";
+import { accumulate, accumulate_rows, accumulate_tn, adamw, clear_state, sum_squares } from "./optim.ts";
 import { causal_conv, causal_conv_grad, short_conv } from "./recurrent.ts";
 import { broadcast_last, broadcast_rows, max_last, sum_last, sum_rows } from "./reduce.ts";
 import { rope } from "./rope.ts";
@@ -92,6 +92,7 @@ export const CORE = {
   accumulate,
   accumulate_tn,
   accumulate_rows,
+  clear_state,
   sum_squares,
   rms_norm_grad,
   rms_norm_weight_grad,

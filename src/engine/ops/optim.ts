@@ -33,6 +33,17 @@ export const adamw: CoreOp<None> = {
   gradient: null,
 };
 
+/** x = 0 */
+export const clear_state: CoreOp<None> = {
+  kind: "core",
+  writes: [0],
+  shape: () => [],
+  reference: ([x]) => {
+    x!.data.fill(0);
+  },
+  gradient: null,
+};
+
 /** sum += x */
 export const accumulate: CoreOp<None> = {
   kind: "core",
