@@ -60,3 +60,16 @@ export {
   inspect,
 } from "./models/index.ts";
 export type { ChatMessage } from "./tokenizer/index.ts";
+export {
+  type DryRun,
+  dryRun,
+  type Job,
+  type ScratchOptions,
+  type ScratchResult,
+  type StepEvent,
+  type TrainPlan,
+  type TuneOptions,
+  type TuneResult,
+  train,
+  tune,
+} from "./train/index.ts";

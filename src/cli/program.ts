@@ -10,6 +10,7 @@ import {
   choice,
   collect,
   count,
+  number,
 } from "./options.ts";
 import { version, visible } from "./output.ts";
 
@@ -65,6 +66,40 @@ export function program(): Command {
     .option("--overwrite", "replace what is there")
     .option("--json", "print JSON")
     .action(async (model, out, options) => (await import("./fuse.ts")).fuse(model, out, options));
+
+  const tune = pith
+    .command("tune")
+    .description("Train a model on your own data: an adapter beside its weights, or all of them.")
+    .argument("<model>", MODEL);
+  tune
+    .addOption(
+      choice("--method <name>", "what is trained, and how (default: lora)", [
+        "lora",
+        "qlora",
+        "dora",
+        "full",
+        "dpo",
+      ]),
+    )
+    .option("--rank <n>", "of the adapter (default: 8)", count(1))
+    .option("--alpha <x>", "its changes count alpha / rank (default: twice the rank)", number)
+    .option("--rslora", "they count alpha / root of the rank")
+    .option("--targets <names>", "linears that get one: q_proj,v_proj (default: all-linear)")
+    .option("--ctx <tokens>", "longest sample (default: the model's context, at most 2048)", count(2))
+    .addOption(choice("--long <what>", "to do with longer ones (default: error)", ["error", "drop", "cut"]))
+    .addOption(choice("--reasoning <what>", "of the assistant (default: learn)", ["learn", "ignore"]))
+    .option("--last-only", "learn the last turn of a conversation only")
+    .option("--raw", "prompt and completion are text as it stands, no chat")
+    .option("--beta <x>", "of dpo (default: 0.1)", number)
+    .addOption(
+      choice("--compute <type>", "bf16 products, where the processor has them (default: f32)", [
+        "f32",
+        "bf16",
+      ]),
+    )
+    .option("--recompute", "less memory for activations, a third more time")
+    .option("--dry-run", "show samples, plan, memory and time, and train nothing");
+  addTrainingOptions(tune).action(async (model, options) => (await import("./tune.ts")).tune(model, options));
 
   const train = pith.command("train").description("Make a model from nothing: a config and text or samples.");
   train
@@ -184,6 +219,6 @@ export async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     process.stderr.write(`pith: ${visible(error instanceof Error ? error.message : String(error))}\n`);
-    return 1;
+    return process.exitCode === 130 ? 130 : 1;
   }
 }

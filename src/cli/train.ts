@@ -72,7 +72,7 @@ export async function train(options: TrainOptions): Promise<void> {
   if (!data) throw new TypeError("Cannot train: wanted a file of text or samples, with --data file");
   const bar = new TrainingBar();
   try {
-    const result = await interruptible("Interrupted", async (signal) => {
+    const result = await interruptible("Interrupted before the first step", async (signal) => {
       const job = trainModel({
         config: config ?? shapeOf(options),
         data,

@@ -36,4 +36,5 @@ export { type ScratchOptions, type ScratchResult, train } from "./scratch.ts";
 export { TrainStep } from "./step.ts";
 export type { MethodTrainable, Trainable, TrainedParameter } from "./trainable.ts";
 export { type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";
+export { type DryRun, dryRun, type TuneOptions, type TuneResult, tune } from "./tune.ts";
 export type * from "./types.ts";

@@ -2,7 +2,7 @@
 
 import { plan } from "../engine/plan.ts";
 import { mib } from "../models/index.ts";
-import { recordGradients } from "./programs.ts";
+import { type ComputeOptions, recordGradients } from "./programs.ts";
 import { count, type Trainable } from "./trainable.ts";
 import type { Learner } from "./types.ts";
 
@@ -23,12 +23,16 @@ const ENOUGH_TOKENS = 2048;
 const MAX_SEQUENCES = 128;
 
 /** What a learner of this size takes, exactly as it is planned. */
-export function trainingMemory(trainable: Trainable, size: Learner["size"]): TrainingMemory {
+export function trainingMemory(
+  trainable: Trainable,
+  size: Learner["size"],
+  compute: ComputeOptions = {},
+): TrainingMemory {
   const weights = [...trainable.storages.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   const trained = [...trainable.trained.values()];
   const optimizer = 12 * trained.reduce((sum, { shape }) => sum + count(shape), 0);
   const maxima = { T: size.tokens, S: size.sequences, R: size.tokens };
-  const { arenaBytes } = plan(recordGradients(trainable, size.ctx), maxima);
+  const { arenaBytes } = plan(recordGradients(trainable, size.ctx, compute), maxima);
   const update = 4 * Math.max(...trained.map(({ shape }) => count(shape)));
   const work = arenaBytes + update + OTHER_BYTES;
   return { weights, optimizer, work, total: weights + optimizer + work };
@@ -43,6 +47,7 @@ export interface SizeOptions {
   readonly together?: number;
   /** Bytes that may be taken beside the weights, which are loaded already. */
   readonly available: number;
+  readonly compute?: ComputeOptions;
 }
 
 /**
@@ -50,14 +55,14 @@ export interface SizeOptions {
  * @throws {RangeError} with both numbers, and the context that would fit
  */
 export function chooseSize(trainable: Trainable, options: SizeOptions): Learner["size"] {
-  const { ctx, batch_tokens, together = 1, available } = options;
+  const { ctx, batch_tokens, together = 1, available, compute } = options;
   const sized = (ctx: number, tokens: number) => ({
     ctx,
     tokens,
     sequences: Math.max(together, Math.min(MAX_SEQUENCES, tokens)),
   });
   const need = (size: Learner["size"]) => {
-    const { optimizer, work } = trainingMemory(trainable, size);
+    const { optimizer, work } = trainingMemory(trainable, size, compute);
     return optimizer + work;
   };
   const least = ctx * together;

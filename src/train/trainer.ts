@@ -213,7 +213,7 @@ class Run {
   private async evaluate(signal?: AbortSignal): Promise<number> {
     let [sum, targets] = [0, 0];
     for (const batch of this.options.evaluation ?? []) {
-      signal?.throwIfAborted();
+      if (signal?.aborted) await this.interrupted(signal);
       const { loss, tokens } = await this.learner.evaluate(batch);
       sum += loss * tokens;
       targets += tokens;
