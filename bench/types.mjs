@@ -72,6 +72,18 @@ export const types = {
     conv_L_cache: 3,
     rope_theta: 1e6,
   },
+  "qwen3.5": {
+    ...base,
+    model_type: "qwen3_5_text",
+    num_hidden_layers: 8,
+    head_dim: 128,
+    rope_theta: undefined,
+    rope_parameters: { rope_type: "default", rope_theta: 1e7, partial_rotary_factor: 0.25 },
+    linear_num_key_heads: 2,
+    linear_num_value_heads: 4, // which GGUF has in another order
+    linear_key_head_dim: 128,
+    linear_value_head_dim: 128,
+  },
   gpt2: {
     model_type: "gpt2",
     n_embd: 256,
@@ -125,6 +137,18 @@ types["lfm2-350m"] = {
     [2, 5, 8, 10, 12, 14].includes(i) ? "full_attention" : "conv",
   ),
 };
+// That of Qwen3.5 0.8B, with SmolLM2's vocabulary.
+types["qwen3.5-0.8b"] = {
+  ...types["qwen3.5"],
+  hidden_size: 1024,
+  intermediate_size: 3584,
+  num_hidden_layers: 24,
+  num_attention_heads: 8,
+  head_dim: 256,
+  linear_num_key_heads: 16,
+  linear_num_value_heads: 16,
+  max_position_embeddings: 262144,
+};
 types["gemma3-270m"] = {
   ...types.gemma3,
   hidden_size: 640,
@@ -175,8 +199,11 @@ function spread(name, shape, c) {
   if (/conv\.out_proj/.test(name)) return { mean: 0, std: added / Math.sqrt(width) };
   if (/[qk]_(layer)?norm/.test(name)) return { mean: 1.4, std: 0.14 };
   if (/norm/.test(name)) return { mean: 1, std: 0.1 };
+  if (/A_log/.test(name)) return { mean: 0, std: 1 };
+  if (/dt_bias/.test(name)) return { mean: -2, std: 1 };
   if (shape.length === 1) return { mean: 0, std: 0.1 };
   if (/[qk]_proj/.test(name)) return { mean: 0, std: 1.4 / Math.sqrt(C) };
+  if (/linear_attn\.out_proj/.test(name)) return { mean: 0, std: added / 0.6 / Math.sqrt(width) };
   if (/(o|out)_proj/.test(name)) return { mean: 0, std: added / 0.35 / Math.sqrt(width) };
   if (/down_proj|feed_forward\.w2/.test(name)) return { mean: 0, std: added / 0.6 / Math.sqrt(width) };
   return { mean: 0, std: 1 / Math.sqrt(width) };

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ReferenceBackend } from "../src/engine/backends/reference.ts";
 import { fuse } from "../src/engine/fuse.ts";
 import type { Backend } from "../src/engine/index.ts";
+import { readTensorValues } from "../src/formats/index.ts";
 import {
   convert,
   definitionOf,
@@ -61,9 +62,17 @@ describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
 
   test.skipIf(tiny.noGguf)("GGUF states the same config", async () => {
     const model = await openModel(join(dir, `${name}.gguf`));
+    await convert(model, join(dir, `${name}-back`), { overwrite: true });
     await model.close();
-    const { model_type, attention_bias, mlp_bias, rope, ...same } = model.config;
+    const [first, back] = [await openModel(join(dir, name)), await openModel(join(dir, `${name}-back`))];
+    for (const [key, tensor] of first.tensors) {
+      const values = await readTensorValues(back.tensors.get(key)!);
+      expect(largestError(values, await readTensorValues(tensor)), key).toBeLessThan(1e-6);
+    }
+    await Promise.all([first.close(), back.close()]);
+    const { model_type, attention_bias, mlp_bias, rope, linear_attention, ...same } = model.config;
     expect(config).toMatchObject(same);
+    expect(config.linear_attention).toEqual(linear_attention && { ...linear_attention, tiled: false });
     expect(model.unused).toEqual([]);
     if (config.rope) expect(rope?.rope_theta).toBeCloseTo(config.rope.rope_theta);
     expect(rope?.rotary_dim).toBe(config.rope?.rotary_dim);

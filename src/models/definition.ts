@@ -50,6 +50,11 @@ export interface GgufForm {
   readonly layer_norm?: boolean;
   /** Rows of q and k lie with the halves of each head interleaved. */
   readonly interleaved?: boolean;
+  /**
+   * Which row and column of Hugging Face's a parameter's row and column in the file are, where heads lie in another order
+   * there: `columns` of a matrix, or else its rows (elements of a vector).
+   */
+  moved?(name: string, config: Config): { readonly from: Int32Array; readonly columns: boolean } | undefined;
   /** How a parameter lies in the file, where not as it is computed with. */
   stored?(name: string): StoredForm | undefined;
   /** This type's metadata under the common keys, where they are its own or of another form. */

@@ -1,5 +1,6 @@
 // Names of tensors: Hugging Face's <-> GGUF's, by the table of a model type; and the rows that GGUF moves.
 
+import type { Config } from "./config.ts";
 import type { GgufForm } from "./definition.ts";
 
 /** Stems of what most decoders have, `*` for the layer. */
@@ -62,6 +63,20 @@ export function interleavedHeads(
   if (/\.q_proj\.(weight|bias)$/.test(name)) return config.num_attention_heads;
   if (/\.k_proj\.(weight|bias)$/.test(name)) return config.num_key_value_heads;
   return undefined;
+}
+
+/**
+ * Whether a linear's rows or columns lie in another order in an adapter of one format than in a model whose heads are
+ * `tiled` or not (see `GgufForm.moved`).
+ */
+export function liesOtherwise(
+  gguf: GgufForm,
+  config: Config,
+  path: string,
+  format: "gguf" | "peft",
+): boolean {
+  const tiled = config.linear_attention?.tiled ?? false;
+  return gguf.moved?.(`${path}.weight`, config) !== undefined && tiled !== (format === "gguf");
 }
 
 /**

@@ -97,6 +97,7 @@ export const qwen3_5_text: Definition = {
       "model.layers.*.linear_attn.out_proj": "blk.*.ssm_out",
     },
     stored: (name) => (name.endsWith(".A_log") ? "neg_exp" : undefined),
+    moved: movedHeads,
     // Layers that predict further tokens lie behind the others, and are not used.
     commonFields(own) {
       const further = own.integer("nextn_predict_layers", { min: 0, max: 64 }, 0);
@@ -126,12 +127,11 @@ export const qwen3_5_text: Definition = {
       return { layer_types, linear_attention: { Hk, Hv, Dk: D, Dv: D, taps, tiled: Hv > Hk } };
     },
     *writeConfig(config): Generator<[string, GgufValue]> {
-      const { Hk, Hv, Dk, Dv, taps, tiled } = sizes(config);
+      const { Hk, Hv, Dk, Dv, taps } = sizes(config);
       if (Dk !== Dv)
         throw new TypeError(
           `Cannot write a qwen3_5 model as GGUF: linear_key_head_dim is ${Dk} and linear_value_head_dim ${Dv}, wanted equal, which is all that GGUF can state`,
         );
-      if (Hv > Hk && !tiled) throw tilingError("GGUF");
       const u32 = (value: number): GgufValue => ({ type: "uint32", value });
       yield ["ssm.conv_kernel", u32(taps)];
       yield ["ssm.state_size", u32(Dk)];
@@ -166,8 +166,7 @@ export const qwen3_5_text: Definition = {
     return { mlp_bias: false, layer_types, linear_attention: { Hk, Hv, Dk, Dv, taps, tiled: false } };
   },
   writeConfig(config) {
-    const { Hk, Hv, Dk, Dv, taps, tiled } = sizes(config);
-    if (tiled) throw tilingError("a folder");
+    const { Hk, Hv, Dk, Dv, taps } = sizes(config);
     return {
       mlp_bias: undefined,
       linear_attention: undefined,
@@ -247,10 +246,24 @@ export const qwen3_5: Definition = {
   }),
 };
 
-const tilingError = (target: string) =>
-  new TypeError(
-    `Cannot write a qwen3_5 model as ${target}: it has more value heads than key heads, which lie in another order there; not implemented`,
-  );
+/**
+ * In GGUF value heads lie by their number within their key head first: what has one row, or column, for each component of
+ * each of them is in another order there.
+ */
+function movedHeads(name: string, config: Config) {
+  const part = /\.linear_attn\.(\w+)/.exec(name)?.[1];
+  if (!part || part === "norm") return undefined;
+  const { Hk, Hv, Dk, Dv } = sizes(config);
+  if (Hv === Hk) return undefined;
+  const before = part === "in_proj_qkv" || part === "conv1d" ? 2 * Hk * Dk : 0;
+  const size = /^(in_proj_[ab]|dt_bias|A_log)$/.test(part) ? 1 : Dv;
+  const from = Int32Array.from({ length: before + Hv * size }, (_, i) => {
+    if (i < before) return i;
+    const h = Math.floor((i - before) / size);
+    return before + ((h % Hk) * (Hv / Hk) + Math.floor(h / Hk)) * size + ((i - before) % size);
+  });
+  return { from, columns: part === "out_proj" };
+}
 
 /** The gated delta rule between its projections: h [T, C] -> [T, C] */
 function linearAttention(m: Module, path: string, i: number, h: Tensor, batch: Batch): Tensor {

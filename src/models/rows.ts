@@ -80,6 +80,11 @@ export async function* encodeRows(
   const { shape } = source;
   const rows = shape[0] ?? 1;
   const cols = shape.length > 1 ? shape.at(-1)! : 1;
+  const moved = source.order === order ? undefined : gguf.moved?.(source.name, config);
+  if (moved) {
+    yield encodeMoved(source, type, order, moved);
+    return;
+  }
   const heads = source.order === order ? undefined : interleavedHeads(gguf, config, source.name);
   // Rows move within a head only, so a piece is a whole number of heads.
   const unit = heads ? rows / heads : 1;
@@ -90,6 +95,43 @@ export async function* encodeRows(
     const bytes = heads ? moveRows(found, count, count / unit, order) : found;
     yield source.type === type ? bytes : recode(source, bytes, count * cols, type as SaveType);
   }
+}
+
+/** The same of a parameter whose rows or columns lie in another order: the whole at once. */
+async function encodeMoved(
+  source: RowSource,
+  type: WeightType,
+  order: "hf" | "gguf",
+  { from, columns }: { readonly from: Int32Array; readonly columns: boolean },
+): Promise<Uint8Array> {
+  const { shape } = source;
+  const [rows, cols] = [shape[0] ?? 1, shape.length > 1 ? shape.at(-1)! : 1];
+  const found = await source.read(0, rows);
+  // Where in the source row or column i of the target is.
+  const at = order === "gguf" ? from : inverse(from);
+  if (!columns) {
+    const width = found.length / rows;
+    const bytes = new Uint8Array(found.length);
+    for (let i = 0; i < rows; i++) bytes.set(found.subarray(at[i]! * width, (at[i]! + 1) * width), i * width);
+    return source.type === type ? bytes : recode(source, bytes, rows * cols, type as SaveType);
+  }
+  const values = new Float32Array(rows * cols);
+  dequantize(source.type, found, values);
+  const out = new Float32Array(rows * cols);
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < cols; c++) out[r * cols + c] = values[r * cols + at[c]!]!;
+  const plain = { ...source, type: "f32" as const };
+  return type === "f32"
+    ? new Uint8Array(out.buffer)
+    : recode(plain, new Uint8Array(out.buffer), rows * cols, type as SaveType);
+}
+
+function inverse(from: Int32Array): Int32Array {
+  const back = new Int32Array(from.length);
+  from.forEach((source, i) => {
+    back[source] = i;
+  });
+  return back;
 }
 
 function recode(source: RowSource, bytes: Uint8Array, count: number, type: SaveType): Uint8Array {

@@ -165,6 +165,18 @@ export const TINY_TYPES: Readonly<Record<string, TinyType>> = {
     },
     noGguf: "heads of two sizes",
   },
+  "qwen3_5_text-tiled": {
+    config: {
+      ...base,
+      model_type: "qwen3_5_text",
+      num_hidden_layers: 3,
+      layer_types: ["linear_attention", "full_attention", "linear_attention"],
+      linear_num_key_heads: 2,
+      linear_num_value_heads: 6,
+      linear_key_head_dim: 12,
+      linear_value_head_dim: 12,
+    },
+  },
   granite: {
     config: {
       ...base,

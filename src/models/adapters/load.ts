@@ -4,7 +4,7 @@
 import { availableMemory } from "../../engine/machine.ts";
 import { quote } from "../../formats/errors.ts";
 import { readTensorValues, type TensorInfo } from "../../formats/index.ts";
-import { interleavedHeads, moveRows } from "../gguf-names.ts";
+import { interleavedHeads, liesOtherwise, moveRows } from "../gguf-names.ts";
 import { mib } from "../memory.ts";
 import type { OpenedModel } from "../open.ts";
 import type { LinearTarget } from "../targets.ts";
@@ -106,6 +106,10 @@ export async function readPair(
   path: string,
   { definition, config }: Pick<OpenedModel, "definition" | "config">,
 ): Promise<{ a: Float32Array; b: Float32Array }> {
+  if (liesOtherwise(definition.gguf, config, path, adapter.format))
+    throw new TypeError(
+      `Cannot attach ${JSON.stringify(adapter.name)}: ${quote(path)} has its heads in another order in ${adapter.format} adapters than in this model, wanted both as GGUF or neither`,
+    );
   const values = await finiteValues(b);
   const heads =
     adapter.format === "gguf" ? interleavedHeads(definition.gguf, config, `${path}.weight`) : undefined;

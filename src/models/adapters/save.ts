@@ -11,7 +11,7 @@ import {
 } from "../../formats/index.ts";
 import type { Config } from "../config.ts";
 import type { Definition } from "../definition.ts";
-import { interleavedHeads, moveRows, toGgufName } from "../gguf-names.ts";
+import { interleavedHeads, liesOtherwise, moveRows, toGgufName } from "../gguf-names.ts";
 import { linearTargets } from "../targets.ts";
 import { PEFT_CONFIG, PEFT_WEIGHTS } from "./peft.ts";
 
@@ -72,6 +72,11 @@ function check(
   for (const [linear, { a, b, rank, magnitude }] of pairs) {
     const target = targets.get(linear);
     if (!target) fail(`${JSON.stringify(linear)} is no linear of the model`);
+    const format = path.toLowerCase().endsWith(".gguf") ? "gguf" : "peft";
+    if (liesOtherwise(definition.gguf, config, linear, format))
+      fail(
+        `${JSON.stringify(linear)} has its heads in another order than in the model, wanted a ${format === "gguf" ? "folder" : "GGUF file"}`,
+      );
     const { N, K } = target!;
     if (a.length !== rank * K || b.length !== N * rank || (magnitude && magnitude.length !== N))
       fail(
