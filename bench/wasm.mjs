@@ -1,12 +1,18 @@
 // The WebAssembly backend beside the native one, llama.cpp and a raw read of memory inside WebAssembly, in interleaved
 // rounds of one process (the memory's speed changes by the minute, so ratios are taken within a round; medians).
 // Command: node bench/wasm.mjs [--shapes 135m,0.5b] [--threads 2] [--rounds 7] [--past 16] [--prompt 512]
-//          [--llama-bench path] [--quick] [--json file]
+//          [--llama-bench path] [--browser] [--quick] [--json file]
 // Needs dist/ (npm run build). Beside these, in one run: a raw read by as many threads, of 256 MiB of module memory.
+// --browser: both builds in Chromium too, and wllama beside them (llama.cpp in WebAssembly; `npm install` in bench/peers;
+// its prompts are of 128 tokens at most).
+// All of it, on an idle machine:
+//   npm run build && (cd bench/peers && npm install) &&
+//     node bench/wasm.mjs --shapes 135m --rounds 5 --browser --llama-bench <path>
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { WasmBackend } from "../dist/engine/backends/wasm.js";
 import { loadModel } from "../dist/index.js";
+import { browser, hasWllama } from "./browser.mjs";
 import { LlamaPrograms, machine } from "./engines.mjs";
 import { bytesPerToken, makeModel, shapes } from "./models.mjs";
 
@@ -18,6 +24,7 @@ const { values: options } = parseArgs({
     past: { type: "string", default: "16" },
     prompt: { type: "string", default: "512" },
     "llama-bench": { type: "string" },
+    browser: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     json: { type: "string" },
   },
@@ -87,6 +94,24 @@ for (const shape of options.shapes.split(",")) {
   };
   const engines = {};
   for (const [name, how] of Object.entries(ways)) engines[name] = await engine(file, how);
+  const chrome = options.browser ? await browser(file) : undefined;
+  if (chrome) {
+    const pages = {
+      "wasm relaxed, Chromium": ["pith", { threads, kernels: "relaxed-simd", prompt }],
+      "wasm plain, Chromium": ["pith", { threads, kernels: "simd128", prompt }],
+      ...(hasWllama && { "wllama, Chromium": ["wllama", { threads }] }),
+    };
+    for (const [name, [what, how]] of Object.entries(pages)) {
+      const page = await chrome.engine(what, how);
+      engines[name] = {
+        ...page,
+        decode: () => page.decode(past, tokens),
+        prefill: () => page.prefill(prompt),
+      };
+    }
+    if (!hasWllama) console.error("wllama is not there: npm install in bench/peers");
+  }
+  for (const [name, e] of Object.entries(engines)) console.error(`${shape}: ${name}: ${e.about}`);
   const backend = await WasmBackend.create({ threads });
   const read = reader(backend);
   const ms = { decode: {}, prefill: {} };
@@ -116,11 +141,13 @@ for (const shape of options.shapes.split(",")) {
         "tok/s": Number((1e3 / median(all)).toFixed(1)),
         "of native": ratio("native"),
         "of llama.cpp": ratio("llama.cpp"),
+        ...(options.browser && { "of wllama": ratio("wllama, Chromium") }),
         "of a raw read in wasm": share ?? "",
       });
     }
   console.error(`${shape}: raw read in wasm ${median(raw).toFixed(1)} GB/s`);
   for (const e of Object.values(engines)) await e.close();
+  await chrome?.close();
   backend.close();
 }
 console.log(machine());
