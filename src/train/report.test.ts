@@ -16,7 +16,9 @@ test("axes have round numbers that cover the values", () => {
     "1.2e-4",
     "1999",
   ]);
-  expect(smoothed([5, 5, 5, 5])).toEqual([5, 5, 5, 5].map((x) => expect.closeTo(x, 9)));
+  const noisy = Array.from({ length: 400 }, (_, i) => i + (i % 2 ? 3 : -3));
+  for (const [i, y] of smoothed(noisy).entries()) expect(Math.abs(y - i)).toBeLessThan(3.1);
+  expect(Math.abs(smoothed(noisy)[200]! - 200)).toBeLessThan(0.5);
 });
 
 test("a chart stays within its frame, of many points as of one, and draws nothing of nothing", () => {
@@ -32,9 +34,11 @@ test("a chart stays within its frame, of many points as of one, and draws nothin
   expect(svg.length).toBeLessThan(30_000);
   expect(svg).toContain("a &lt; b");
   expect(svg).not.toMatch(/NaN|Infinity|undefined/);
-  for (const [, x] of svg.matchAll(/[ML]([\d.-]+) [\d.-]+/g)) {
+  for (const [, x, y] of svg.matchAll(/[ML]([\d.-]+) ([\d.-]+)/g)) {
     expect(Number(x)).toBeGreaterThanOrEqual(58);
     expect(Number(x)).toBeLessThanOrEqual(626);
+    expect(Number(y)).toBeGreaterThanOrEqual(34);
+    expect(Number(y)).toBeLessThanOrEqual(226);
   }
   const one = lineChart({ title: "t", x: "s", series: [{ name: "l", points: [[1, 2]], colour: 2 }] });
   expect(one).toContain("<circle");

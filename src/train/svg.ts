@@ -22,7 +22,7 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [58, 14, 34, 34];
 /** Points that a line shows: more would lie in one pixel. */
 const COLUMNS = 280;
 /** Share of the points that the moving average spans. */
-const SPAN = 0.03;
+const SPAN = 0.02;
 
 /** Round numbers, about `count` of them, that cover `[low, high]`. */
 export function ticks(low: number, high: number, count: number): number[] {
@@ -44,14 +44,14 @@ export function shortNumber(value: number): string {
   return String(Number(value.toPrecision(4)));
 }
 
-/** Exponential moving average, without a bias towards the first value. */
+/** Means over the neighbours of each value, as many on either side. */
 export function smoothed(values: readonly number[]): number[] {
-  const keep = 1 - 1 / Math.max(1, SPAN * values.length);
-  let [sum, weight] = [0, 0];
-  return values.map((value) => {
-    sum = keep * sum + (1 - keep) * value;
-    weight = keep * weight + (1 - keep);
-    return sum / weight;
+  const sums = [0];
+  for (const value of values) sums.push(sums.at(-1)! + value);
+  const reach = Math.round((SPAN * values.length) / 2);
+  return values.map((_, i) => {
+    const side = Math.min(reach, i, values.length - 1 - i);
+    return (sums[i + side + 1]! - sums[i - side]!) / (2 * side + 1);
   });
 }
 
@@ -73,7 +73,9 @@ export function lineChart({ title, x, series, from }: Chart): string {
   const xTicks = ticks(x0, x1, 8).filter((value) => value >= x0 && value <= x1);
   const [y0, y1] = [yTicks[0]!, yTicks.at(-1)!];
   const px = (value: number) => round(LEFT + ((value - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT));
-  const py = (value: number) => round(HEIGHT - BOTTOM - ((value - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM));
+  // What lies above the axis is drawn at its end.
+  const py = (value: number) =>
+    round(Math.max(TOP, HEIGHT - BOTTOM - ((value - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM)));
 
   const parts = [`<text class="title" x="${LEFT}" y="18">${escapeXml(title)}</text>`];
   for (const value of yTicks)

@@ -122,6 +122,8 @@ class Run {
   private metrics: MetricsFile | undefined;
   private records: StepRecord[] = [];
   private bestWeights: Map<string, Float32Array> | undefined;
+  /** Of the last evaluation. */
+  private evalSeconds = 0;
   private savedStep = 0;
   private savedAt = performance.now();
   private readonly recent: { tokens: number; seconds: number }[] = [];
@@ -205,6 +207,7 @@ class Run {
     const started = performance.now();
     const eval_loss = await this.evaluate(signal);
     const seconds = (performance.now() - started) / 1000;
+    this.evalSeconds = seconds;
     this.state = { ...this.state, first_eval: eval_loss, seconds: this.state.seconds + seconds };
     await this.record({ step: 0, eval_loss });
   }
@@ -238,7 +241,9 @@ class Run {
     const step = this.state.step + 1;
     this.state = { ...this.state, step, tokens: this.state.tokens + tokens, finished: step >= steps };
     const evaluated = evaluation && (step % this.evalSteps === 0 || step === steps);
+    const evaluating = performance.now();
     const eval_loss = evaluated ? await this.evaluate() : undefined;
+    if (evaluated) this.evalSeconds = (performance.now() - evaluating) / 1000;
     if (eval_loss !== undefined) await this.judge(eval_loss);
     const total = this.state.seconds + (performance.now() - started) / 1000;
     this.state = { ...this.state, seconds: total };
@@ -254,10 +259,17 @@ class Run {
       ...seen,
       steps,
       tokens_per_second: this.recent.reduce((sum, one) => sum + one.tokens, 0) / recent,
-      eta: (total / step) * (steps - step),
+      eta:
+        (recent / this.recent.length) * (steps - step) +
+        this.evalSeconds * (this.evaluations(steps) - this.evaluations(step)),
       memory: process.memoryUsage.rss(),
       ...evaluation_,
     };
+  }
+
+  /** How many there are up to a step. */
+  private evaluations(step: number): number {
+    return Math.floor(step / this.evalSteps) + Number(step === this.data.steps && step % this.evalSteps > 0);
   }
 
   private async update(batches: readonly TrainBatch[], lr: number, sources: readonly Sample["source"][]) {
