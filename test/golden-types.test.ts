@@ -28,7 +28,13 @@ import { writeTinyTokenizer } from "./helpers/tiny-tokenizer.ts";
 import { TINY_TYPES, type TinyType, typeWeights, writeTinyType } from "./helpers/tiny-types.ts";
 
 const idsOf = ({ config, tokens = 100 }: TinyType) => tinyIds(tokens, config.vocab_size);
-const golden = (name: string): { ids: number[]; loss: number; logits: Record<string, number[]> } =>
+interface Golden {
+  readonly ids: number[];
+  readonly loss: number;
+  readonly grad_norm: number;
+  readonly logits: Record<string, number[]>;
+}
+const golden = (name: string): Golden =>
   JSON.parse(readFileSync(fileURLToPath(new URL(`golden/${name}.json`, import.meta.url)), "utf8"));
 
 let dir: string;
@@ -144,15 +150,17 @@ describe.each(Object.keys(TINY_TYPES))("tiny %s", (name) => {
       }));
 
     test.skipIf(label === "reference")(
-      "transformers' loss in training, and a step that equals the float64 reference's",
+      "transformers' loss and gradient in training, and a step that equals the float64 reference's",
       async () => {
         const backend = await make();
         const found = await learn(backend);
         backend.close();
         wanted ??= await learn(new ReferenceBackend() as unknown as Backend);
-        const { loss } = golden(name);
+        const { loss, grad_norm } = golden(name);
         expect(found.before).toBeCloseTo(loss, 4);
         expect(wanted.before).toBeCloseTo(loss, 5);
+        // Its norms and angles are f32. For 48 ids it takes the short factors of longrope; here the context decides.
+        if (name !== "phi3") expect(wanted.grad_norm / grad_norm).toBeCloseTo(1, 2);
         expect(found.grad_norm / wanted.grad_norm).toBeCloseTo(1, 3);
         expect(found.after).toBeCloseTo(wanted.after, 3);
       },
