@@ -56,9 +56,10 @@ function terminalBar(what: string, started: number, pace: (done: number, total: 
       loading = true;
       void import("cli-progress").then(({ default: { SingleBar, Presets } }) => {
         if (stopped) return;
+        const barsize = text.length > 40 ? 12 : 40; // a line of a terminal has room for 80
         const format = `${what} {bar} {percentage}%{pace}`;
         bar = new SingleBar(
-          { format, stream: process.stderr, clearOnComplete: true, hideCursor: true },
+          { format, stream: process.stderr, clearOnComplete: true, hideCursor: true, barsize },
           Presets.rect,
         );
         bar.start(100, Math.floor((100 * done) / total), { pace: text });

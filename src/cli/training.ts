@@ -14,7 +14,7 @@ export function notePlan(plan: TrainPlan): void {
       : `training ${figure(trained)} parameters, ${figure(share)} % of ${figure(parameters)}`,
   );
   note(
-    `${figure(steps)} steps over ${figure(tokens)} tokens${eval_tokens > 0 ? `, ${figure(eval_tokens)} more for evaluation` : ""}; micro-batches of ${figure(size.tokens)}`,
+    `${figure(steps)} ${steps === 1 ? "step" : "steps"} over ${figure(tokens)} tokens${eval_tokens > 0 ? `, ${figure(eval_tokens)} more for evaluation` : ""}; micro-batches of ${figure(size.tokens)}`,
   );
   note(
     `memory: ${bytes(memory.total)} (weights ${bytes(memory.weights)}, gradients and moments ${bytes(memory.optimizer)}, activations ${bytes(memory.work)})`,

@@ -37,7 +37,10 @@ export interface PrepareOptions
   /** Default 3. */
   readonly epochs?: number;
   readonly max_steps?: number;
-  /** Tokens of a step, in as many micro-batches as memory asks for. Default 2048. */
+  /**
+   * Tokens of a step, in as many micro-batches as memory asks for. Default: a hundredth of all that is trained on, at most
+   * 2048: little data shall make some steps, too.
+   */
   readonly batch_tokens?: number;
   readonly backend?: BackendName;
   readonly threads?: number;
@@ -62,7 +65,8 @@ export interface Prepared {
 
 const DEFAULT_CTX = 2048;
 const DEFAULT_EPOCHS = 3;
-const DEFAULT_BATCH_TOKENS = 2048;
+const MAX_BATCH_TOKENS = 2048;
+const LEAST_STEPS = 100;
 
 /**
  * @param out of a run that is to be resumed: its micro-batches are kept
@@ -92,7 +96,9 @@ export async function prepare(
     });
     const { compute, recompute } = options;
     const computing = { ...(compute && { compute }), ...(recompute && { recompute }) };
-    const batch_tokens = options.batch_tokens ?? DEFAULT_BATCH_TOKENS;
+    const { epochs = DEFAULT_EPOCHS, max_steps } = options;
+    const fewest = Math.ceil((tokensOf(read.train) * epochs) / LEAST_STEPS);
+    const batch_tokens = options.batch_tokens ?? Math.min(MAX_BATCH_TOKENS, fewest);
     const before = out === undefined ? undefined : await startedWith(out);
     const left = (options.availableMemory ?? available) - weightBytes(trainable);
     const free = options.availableMemory === undefined ? availableMemory() : left;
@@ -105,7 +111,6 @@ export async function prepare(
         available: free,
         compute: computing,
       });
-    const { epochs = DEFAULT_EPOCHS, max_steps } = options;
     const run = { limits: size, batch_tokens, epochs, seed, ...(max_steps && { max_steps }) };
     const data = packedBatches(read.train, run);
     if (read.held.length > 0) checkItems(read.held, size);
