@@ -97,6 +97,22 @@ describe("pith fuse and inspect", () => {
     expect((await pith("fuse", base, out)).err).toMatch(/wanted an adapter, with --adapter path/);
   });
 
+  it("exports: rsLoRA and patterns as GGUF and back are the same adapter, DoRA is refused", async () => {
+    const patterns = await writeTinyAdapter(join(folder, "patterns"), "llama", "patterns");
+    const [gguf, back] = [join(folder, "patterns.gguf"), join(folder, "back")];
+    const { err, code } = await pith("export", folder, patterns, gguf);
+    expect(err).toMatch(/wrote .*patterns.gguf: mean KL divergence [\d.e-]+ nats over 504 tokens .* 100 %/);
+    expect(code).toBe(0);
+    const json = JSON.parse((await pith("export", folder, gguf, back, "--json")).out);
+    expect(json.kl_mean).toBeLessThan(1e-9);
+    expect(json.kl_base).toBeGreaterThan(1e-2);
+    expect((await pith("export", folder, patterns, gguf)).err).toMatch(/it exists; --overwrite replaces it/);
+    const refused = await pith("export", folder, `${folder}/dora`, join(folder, "dora.gguf"));
+    expect([refused.code, refused.err]).toEqual([1, expect.stringContaining("merge it with pith fuse")]);
+    const strict = await pith("export", folder, patterns, join(folder, "x.gguf"), "--max-kl", "-1");
+    expect(strict.err).toMatch(/differs by a mean KL divergence of [\d.e-]+ nats, wanted at most -1/);
+  });
+
   it("shows what an adapter is", async () => {
     const { out } = await pith("inspect", plain);
     expect(out).toMatch(/made for +tiny\nmethod +LoRA\nrank +4\n/);

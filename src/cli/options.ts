@@ -54,7 +54,11 @@ export function addModelOptions(
     )
     .option("--ctx <tokens>", ctx, count(1))
     .addOption(
-      choice("--quantize <type>", "round float weights to this type while they are loaded", ["q8_0", "q4_0"]),
+      choice("--quantize <type>", "round float weights to this type while they are loaded", [
+        "q8_0",
+        "q4_0",
+        "nf4",
+      ]),
     )
     .addOption(choice("--kv <type>", "type of the KV cache (default: f16)", ["f16", "q8_0", "f32"]));
 }

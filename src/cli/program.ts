@@ -117,6 +117,20 @@ export function program(): Command {
     .addOption(choice("--type <type>", "type of the written weights (default: f32)", ["f32", "bf16", "f16"]));
   addTrainingOptions(train).action(async (options) => (await import("./train.ts")).train(options));
 
+  const exporting = pith
+    .command("export")
+    .description("Write a PEFT adapter as a GGUF adapter, or back, and measure that both do the same.")
+    .argument("<model>", MODEL)
+    .argument("<adapter>", "a PEFT folder or a GGUF adapter")
+    .argument("<out>", "a name that ends in .gguf, or a folder");
+  addModelOptions(exporting)
+    .option("--max-kl <nats>", "largest mean KL divergence that counts as the same (default 0.001)", number)
+    .option("--overwrite", "replace what is there")
+    .option("--json", "print JSON")
+    .action(async (model, adapter, out, options) =>
+      (await import("./export.ts")).exportTo(model, adapter, out, options),
+    );
+
   const bench = pith
     .command("bench")
     .description("Measure how fast a model runs here.")
