@@ -82,6 +82,23 @@ static void shift(const Run& run, const Node& node, int thread) {
   unary(run, node, thread, [=](V x) PITH_LAMBDA { return x + c; });
 }
 
+// Wellons' lowbias32.
+PITH_INLINE uint32_t mix(uint32_t x) {
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+// [y], [x, seed [1]]; ints: p · 2^32, number of the mask; floats: 1 / (1 - p). An element is 0 if its random number is less.
+static void dropout(const Run& run, const Node& node, int thread) {
+  float* y = data(node, 0);
+  const float* x = data(node, 1);
+  uint32_t least = uint32_t(node.i[0]), key = mix(uint32_t(ids(node, 2)[0]) ^ uint32_t(node.i[1] + 1) * 0x9e3779b9u);
+  float c = node.f[0];
+  int64_t begin, end;
+  share(size(node, 0), GRAIN, run.threads, thread, &begin, &end);
+  for (int64_t i = begin; i < end; i++) y[i] = mix(uint32_t(i) * 0x9e3779b1u + key) < least ? 0 : x[i] * c;
+}
+
 #define PITH_BINARY(name, expression)                             \
   static void name(const Run& run, const Node& node, int thread) { \
     binary(run, node, thread, [](V a, V b) PITH_LAMBDA { return expression; }); \
@@ -144,7 +161,7 @@ static void geglu_grad(const Run& run, const Node& node, int thread) {
   {"neg", neg, nullptr}, {"exp", exp, nullptr}, {"log", log, nullptr}, {"sqrt", sqrt, nullptr},                      \
       {"rsqrt", rsqrt, nullptr}, {"tanh", tanh, nullptr}, {"sigmoid", sigmoid, nullptr}, {"abs", abs, nullptr},      \
       {"step", step, nullptr}, {"silu", silu, nullptr}, {"gelu", gelu, nullptr}, {"scale", scale, nullptr},          \
-      {"shift", shift, nullptr}, {"add", add, nullptr}, {"sub", sub, nullptr}, {"mul", mul, nullptr},                \
+      {"shift", shift, nullptr}, {"dropout", dropout, nullptr}, {"add", add, nullptr}, {"sub", sub, nullptr}, {"mul", mul, nullptr},                \
       {"div", div, nullptr}, {"maximum", maximum, nullptr}, {"swiglu", swiglu, nullptr},                \
       {"geglu", geglu, nullptr}, {"erf", erf, nullptr}, {"gelu_erf", gelu_erf, nullptr},       \
       {"swiglu_grad", swiglu_grad, nullptr}, {"geglu_grad", geglu_grad, nullptr}

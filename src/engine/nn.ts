@@ -5,6 +5,7 @@
 import type { AttentionAttrs } from "./ops/attention.ts";
 import type { PagedAttrs } from "./ops/attention-paged.ts";
 import type { DeltaNetAttrs } from "./ops/delta-rule.ts";
+import type { DropoutAttrs } from "./ops/dropout.ts";
 import type { OpName } from "./ops/index.ts";
 import type { LinearAttrs } from "./ops/linear.ts";
 import type { LinearCrossEntropyAttrs } from "./ops/loss.ts";
@@ -32,6 +33,10 @@ export const step = (x: Tensor): Tensor => one("step", [x]);
 export const scale = (x: Tensor, c: number): Tensor => one("scale", [x], { c });
 /** x + c */
 export const shift = (x: Tensor, c: number): Tensor => one("shift", [x], { c });
+
+/** x with each element 0 by chance p, the others times 1 / (1 - p): see ops/dropout.ts */
+export const dropout = (x: Tensor, seed: Tensor, attrs: DropoutAttrs): Tensor =>
+  one("dropout", [x, seed], attrs);
 
 /** b has a's shape, or is a row [cols], or a column [.., 1]; so for sub, mul, div and maximum. */
 export const add = (a: Tensor, b: Tensor): Tensor => one("add", [a, b]);

@@ -50,7 +50,7 @@ export function addGradients(
 export function recordGradients(trainable: Trainable, ctx: number, options: ComputeOptions = {}): Program {
   const program = record(
     (g) => {
-      const loss = sum_rows(rowLosses(g, trainable.module(g), trainable, ctx)); // [1]
+      const loss = sum_rows(rowLosses(g, trainable.module(g, true), trainable, ctx)); // [1]
       addGradients(g, trainable, loss, options);
       return { loss };
     },
@@ -94,7 +94,7 @@ export function hyperGroup({ shape, lr_ratio = 1 }: TrainedParameter): HyperGrou
   return { input: `${decayed ? "decayed" : "plain"}:${lr_ratio}`, decayed, lr_ratio };
 }
 
-/** AdamW on every parameter with the hyper-parameters [8] of its group, then its gradient sum back to zero. */
+/** AdamW on every parameter with the hyper-parameters [8] of its group; gradient sums are zero afterwards. */
 export function recordUpdate({ trained }: Trainable): Program {
   return record((g) => {
     for (const [name, parameter] of trained) {

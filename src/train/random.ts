@@ -66,4 +66,4 @@ export class Random {
 }
 
 /** What a stream is for: the second number of its name. */
-export const STREAM = { order: 1, windows: 2, weights: 3, adapter: 4, held: 5 } as const;
+export const STREAM = { order: 1, windows: 2, weights: 3, adapter: 4, held: 5, dropout: 6 } as const;

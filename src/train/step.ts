@@ -15,6 +15,7 @@ import {
   recordUpdate,
   slot,
 } from "./programs.ts";
+import { Random, STREAM } from "./random.ts";
 import type { Trainable } from "./trainable.ts";
 import type { AdamW, Learner, StepResult, TrainBatch } from "./types.ts";
 
@@ -82,10 +83,10 @@ export class TrainStep implements Learner {
     let [loss, tokens] = [0, 0];
     const sum = new Float32Array(1);
     const grad = await this.ready("grad", () => recordGradients(this.trainable, this.size.ctx, this.compute));
-    for (const batch of batches) {
+    for (const [i, batch] of batches.entries()) {
       const rows = rowsOf(batch);
       if (rows.length === 0) continue;
-      await grad.run(dims(batch, rows), inputs(batch, rows));
+      await grad.run(dims(batch, rows), { ...inputs(batch, rows), ...this.masks(i) });
       grad.read("loss", sum);
       loss += sum[0]!;
       tokens += rows.length;
@@ -93,6 +94,13 @@ export class TrainStep implements Learner {
     if (tokens === 0) throw new RangeError("Cannot train on a batch without targets: all are -1");
     const grad_norm = await this.applyGradients(loss / tokens, 1 / tokens, options);
     return { loss: loss / tokens, grad_norm, tokens };
+  }
+
+  /** Of micro-batch i of the next step: the same whenever that step is made. */
+  private masks(i: number): Record<string, Int32Array> {
+    const seed = this.trainable.dropout_seed;
+    if (seed === undefined) return {};
+    return { mask_seed: Int32Array.of(new Random(seed, STREAM.dropout, this.steps, i).next() | 0) };
   }
 
   /**

@@ -1,7 +1,7 @@
 // What a method trains: some parameters, the frozen weights beside them, and how a model is recorded with both.
 
 import type { Storage } from "../engine/backend.ts";
-import type { Recorder } from "../engine/tensor.ts";
+import type { Recorder, Tensor } from "../engine/tensor.ts";
 import type { Config, Definition, Module } from "../models/index.ts";
 
 /** A trained parameter: dense, f32. */
@@ -18,13 +18,23 @@ export interface Trainable {
   readonly trained: ReadonlyMap<string, TrainedParameter>;
   /** Values of every param and state that `module` and `derive` name, trained or frozen. The learner frees them. */
   readonly storages: ReadonlyMap<string, Storage>;
-  /** The model's parameters as a program sees them: trained ones are params under their names. */
-  module(g: Recorder): Module;
+  /**
+   * The model's parameters as a program sees them: trained ones are params under their names.
+   * @param learning with dropout, if there is one: by the input of `maskSeed`
+   */
+  module(g: Recorder, learning?: boolean): Module;
+  /** With dropout: the seed of its masks. */
+  readonly dropout_seed?: number;
   /**
    * Writes states that follow from the trained parameters and that `module` takes as params, so that no gradient goes
    * through them. Recorded into a program of its own, which runs after every change of the parameters.
    */
   readonly derive?: (g: Recorder) => void;
+}
+
+/** Input i32 [1]: what the masks of dropout follow from, another in each micro-batch. */
+export function maskSeed(g: Recorder): Tensor {
+  return g.input("mask_seed", "i32", [1]);
 }
 
 /** A trainable that a method made of an opened model. */

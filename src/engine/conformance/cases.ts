@@ -185,6 +185,7 @@ export const CASES: readonly Case[] = [
   ...ofPositive,
   row("scale", [x("T", 37)], { c: -1.75 }),
   row("shift", [x("T", 37)], { c: 0.3 }),
+  row("dropout", [x("T", 137), ids(9999, 1)], { p: 0.3, number: 5 }),
   ...binary,
   row("sum_last", [x("T", 37)]),
   row("max_last", [x("T", 37)]),

@@ -4,6 +4,7 @@ import { attention, attention_grad } from "./attention.ts";
 import { attention_paged, kv_write, rope_write } from "./attention-paged.ts";
 import { add, div, maximum, mul, sub } from "./binary.ts";
 import { delta_rule, delta_rule_grad, gated_delta_net } from "./delta-rule.ts";
+import { dropout } from "./dropout.ts";
 import {
   abs,
   erf,
@@ -57,6 +58,7 @@ export const CORE = {
   step,
   scale,
   shift,
+  dropout,
   add,
   sub,
   mul,

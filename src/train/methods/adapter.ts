@@ -3,7 +3,7 @@
 // r: rank · K, N: input and output features of a linear
 
 import type { Backend, Storage } from "../../engine/backend.ts";
-import { add, matmul_nt, mul, scale as times } from "../../engine/nn.ts";
+import { add, dropout as drop, matmul_nt, mul, scale as times } from "../../engine/nn.ts";
 import type { Recorder, Tensor } from "../../engine/tensor.ts";
 import {
   type Config,
@@ -22,7 +22,7 @@ import {
   targetOf,
 } from "../../models/index.ts";
 import { Random, STREAM } from "../random.ts";
-import { count, freeTrainable, type MethodTrainable, type TrainedParameter } from "../trainable.ts";
+import { count, freeTrainable, type MethodTrainable, maskSeed, type TrainedParameter } from "../trainable.ts";
 import { deriveStretch, rowSquares, STRETCH, stretchConstants } from "./dora.ts";
 
 /** What an adapter is made of. */
@@ -42,7 +42,12 @@ export interface AdapterOptions {
   readonly targets?: string | readonly string[];
   /** Learning rate of B beside that of A (LoRA+, Hayou et al., arXiv 2402.12354). Default 1. */
   readonly lr_ratio?: number;
-  /** Of A's first values. Default 0. */
+  /**
+   * Chance of each feature of A's input to be left out of a step, the others counting so much more. Default 0. Not with DoRA,
+   * whose row lengths are those of the whole change.
+   */
+  readonly dropout?: number;
+  /** Of A's first values and of dropout. Default 0. */
   readonly seed?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
@@ -68,7 +73,7 @@ export async function adapterTrainable(
   backend: Backend,
   options: AdapterOptions = {},
 ): Promise<MethodTrainable> {
-  const { rank = 8, rslora = false, dora = false, lr_ratio = 1, seed = 0 } = options;
+  const { rank = 8, rslora = false, dora = false, lr_ratio = 1, dropout = 0, seed = 0 } = options;
   const { alpha = 2 * rank } = options;
   const { definition, config } = model;
   if (!Number.isInteger(rank) || rank < 1 || rank > MAX_RANK)
@@ -78,6 +83,10 @@ export async function adapterTrainable(
   for (const [name, value] of Object.entries({ alpha, lr_ratio }))
     if (!Number.isFinite(value) || value <= 0)
       throw new RangeError(`Cannot make an adapter with ${name} ${value}: wanted a number above 0`);
+  if (!(dropout >= 0 && dropout < 1) || (dora && dropout > 0))
+    throw new RangeError(
+      `Cannot make an adapter with dropout ${dropout}: wanted a number from 0 to below 1${dora ? ", and 0 with DoRA" : ""}`,
+    );
   const pairs = choosePairs(model, options.targets ?? "all-linear", dora);
   const scale = alpha / (rslora ? Math.sqrt(rank) : rank);
 
@@ -122,12 +131,15 @@ export async function adapterTrainable(
       model: [...definition.params(config).values()].reduce((sum, shape) => sum + count(shape), 0),
     },
     reference: frozen,
-    module: (g) => {
+    ...(dropout > 0 && { dropout_seed: seed }),
+    module: (g, learning = false) => {
       const param = (name: string) => g.param(name, trained.get(name)!.shape);
       return frozenModule(g, definition, config, (path, y, x) => {
         const pair = pairs.get(targetOf(path));
         if (!pair) return y;
-        const h = times(matmul_nt(x, param(pair.a)), scale); // [rows, r]
+        const mask = { p: dropout, number: pair.index };
+        const kept = learning && dropout > 0 ? drop(x, maskSeed(g), mask) : x;
+        const h = times(matmul_nt(kept, param(pair.a)), scale); // [rows, r]
         const sum = add(y, matmul_nt(h, param(pair.b))); // [rows, N]
         if (!pair.magnitude) return sum;
         return mul(sum, mul(param(pair.magnitude), g.param(`${STRETCH}:${pair.path}`, [pair.N])));
@@ -147,6 +159,7 @@ export async function adapterTrainable(
       const adapter = {
         base_model_name_or_path: hubName(model.name) ?? model.name,
         use_rslora: rslora,
+        lora_dropout: dropout,
         pairs: saved,
       };
       await saveAdapter(path, adapter, model, signal ? { signal } : {});

@@ -5,11 +5,11 @@ import type { Backend, Storage } from "../../engine/backend.ts";
 import {
   accumulate,
   add,
+  clear_state,
   gather_rows,
   matmul_nt,
   matmul_tn,
   mul,
-  neg,
   reshape,
   rsqrt,
   shift,
@@ -82,6 +82,6 @@ export function deriveStretch(
   const inner = sum_last(mul(B, add(times(WA, 2 * scale), times(BAA, scale * scale)))); // [N, 1]
   const squares = add(inner, g.param(`${SQUARES}:${path}`, [N, 1]));
   const state = g.state(`${STRETCH}:${path}`, [N]);
-  accumulate(state, neg(state)); // exactly zero, so that what is added next has its own bits
+  clear_state(state);
   accumulate(state, reshape(rsqrt(shift(squares, LEAST)), [N]));
 }
