@@ -85,6 +85,7 @@ export function program(): Command {
     .option("--alpha <x>", "its changes count alpha / rank (default: twice the rank)", number)
     .option("--rslora", "they count alpha / root of the rank")
     .option("--targets <names>", "linears that get one: q_proj,v_proj (default: all-linear)")
+    .option("--dropout <p>", "of their input while learning (default: 0)", number)
     .option("--ctx <tokens>", "longest sample (default: the model's context, at most 2048)", count(2))
     .addOption(choice("--long <what>", "to do with longer ones (default: error)", ["error", "drop", "cut"]))
     .addOption(choice("--reasoning <what>", "of the assistant (default: learn)", ["learn", "ignore"]))

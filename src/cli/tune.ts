@@ -13,6 +13,7 @@ export interface TuneCliOptions extends LoopOptions {
   alpha?: number;
   rslora?: boolean;
   targets?: string;
+  dropout?: number;
   ctx?: number;
   long?: "error" | "drop" | "cut";
   reasoning?: "learn" | "ignore";
@@ -28,11 +29,12 @@ export async function tune(model: string, options: TuneCliOptions): Promise<void
   const { data, out, targets } = options;
   if (!data) throw new TypeError("Cannot tune: wanted a file of samples, with --data file");
   const { method, rank, alpha, rslora, ctx, long, reasoning, lastOnly, raw, beta } = options;
-  const { compute, recompute } = options;
+  const { dropout, compute, recompute } = options;
   const given: TuneOptions = {
     data,
     out,
     ...set({ method, rank, alpha, rslora, ctx, long, reasoning, lastOnly, raw, beta, compute, recompute }),
+    ...set({ dropout }),
     ...(targets !== undefined && { targets: targetsOf(targets) }),
     ...loopOptions(options),
   };

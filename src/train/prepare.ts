@@ -160,13 +160,14 @@ export async function prepare(
 }
 
 /** Those of the options that make an adapter what it is. */
-function adapterOptions({ rank, alpha, rslora, targets, lr_ratio }: PrepareOptions) {
+function adapterOptions({ rank, alpha, rslora, targets, lr_ratio, dropout }: PrepareOptions) {
   return {
     ...(rank !== undefined && { rank }),
     ...(alpha !== undefined && { alpha }),
     ...(rslora !== undefined && { rslora }),
     ...(targets !== undefined && { targets }),
     ...(lr_ratio !== undefined && { lr_ratio }),
+    ...(dropout !== undefined && { dropout }),
   };
 }
 

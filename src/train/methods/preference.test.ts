@@ -84,6 +84,8 @@ test("what is no pair, and options out of range, are refused", async () => {
   expect(() => new PreferenceStep(backend, full, SIZE)).toThrow(
     "wanted an adapter, which can be switched off",
   );
+  const dropped = await openTrainable(model, backend, { dropout: 0.1 });
+  expect(() => new PreferenceStep(backend, dropped, SIZE)).toThrow("with dropout: wanted an adapter without");
   const step = await open();
   const [batch] = packItems(pairs, SIZE);
   const options = { lr: 1e-3 };

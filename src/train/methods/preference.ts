@@ -137,6 +137,10 @@ export class PreferenceStep extends TrainStep {
       throw new TypeError(
         "Cannot tune by preferences what trains the weights themselves: wanted an adapter, which can be switched off",
       );
+    if (trainable.dropout_seed !== undefined)
+      throw new TypeError(
+        "Cannot tune by preferences with dropout: wanted an adapter without, as its reference is",
+      );
     if (!(Number.isFinite(beta) && beta > 0))
       throw new RangeError(`Cannot tune by preferences with beta ${beta}: wanted a number above 0`);
     if (!(label_smoothing >= 0 && label_smoothing < 0.5))
