@@ -2,9 +2,7 @@
 
 import type { BackendName } from "../engine/backends/index.ts";
 import { type FitOptions, type ScratchOptions, train as trainModel } from "../train/index.ts";
-import { interruptible } from "./interrupt.ts";
-import { note, printJson } from "./output.ts";
-import { notePlan, noteResult, TrainingBar } from "./training.ts";
+import { follow, notePlan } from "./training.ts";
 
 export interface LoopOptions {
   data?: string[];
@@ -70,10 +68,9 @@ export function set<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], u
 export async function train(options: TrainOptions): Promise<void> {
   const { data, out, config, tokenizer, type } = options;
   if (!data) throw new TypeError("Cannot train: wanted a file of text or samples, with --data file");
-  const bar = new TrainingBar();
-  try {
-    const result = await interruptible("Interrupted before the first step", async (signal) => {
-      const job = trainModel({
+  await follow(
+    (signal) =>
+      trainModel({
         config: config ?? shapeOf(options),
         data,
         out,
@@ -84,21 +81,10 @@ export async function train(options: TrainOptions): Promise<void> {
         ...loopOptions(options),
         signal,
         onPlan: notePlan,
-      });
-      for await (const step of job) bar.step(step);
-      return job.result;
-    });
-    bar.stop();
-    if (options.json) {
-      const { records: _, ...rest } = result;
-      return printJson(rest);
-    }
-    noteResult(result);
-    note(`report: ${result.report}`);
-    note(`run it: pith run ${out} "..."`);
-  } finally {
-    bar.stop();
-  }
+      }),
+    options.json,
+    () => `pith run ${out} "..."`,
+  );
 }
 
 function shapeOf({ modelType, layers, heads, kvHeads, width, ctx }: TrainOptions): ScratchOptions["config"] {

@@ -1,7 +1,8 @@
 // What `pith train` and `pith tune` print alike: the plan, how far it is, and how it ended.
 
-import type { FitResult, StepEvent, TrainPlan } from "../train/index.ts";
-import { bytes, figure, note } from "./output.ts";
+import type { FitResult, Job, StepEvent, TrainPlan } from "../train/index.ts";
+import { interruptible } from "./interrupt.ts";
+import { bytes, figure, note, printJson } from "./output.ts";
 import { duration, type Progress, progressBar } from "./progress.ts";
 
 export function notePlan(plan: TrainPlan): void {
@@ -21,8 +22,34 @@ export function notePlan(plan: TrainPlan): void {
   );
 }
 
+/** Follows a job to its end, on a bar, and prints how it ended; `hint` says what to do with the result. */
+export async function follow<T extends FitResult & { readonly report: string }>(
+  start: (signal: AbortSignal) => Job<StepEvent, T>,
+  json: boolean | undefined,
+  hint: (result: T) => string,
+): Promise<void> {
+  const bar = new TrainingBar();
+  try {
+    const result = await interruptible("Interrupted before the first step", async (signal) => {
+      const job = start(signal);
+      for await (const step of job) bar.step(step);
+      return job.result;
+    });
+    bar.stop();
+    if (json) {
+      const { records: _, ...rest } = result;
+      return printJson(rest);
+    }
+    noteResult(result);
+    note(`report: ${result.report}`);
+    note(`run it: ${hint(result)}`);
+  } finally {
+    bar.stop();
+  }
+}
+
 /** A bar over steps, with loss, tokens/s and time left; evaluations are lines of their own where there is no terminal. */
-export class TrainingBar {
+class TrainingBar {
   private readonly bar: Progress = progressBar("training");
   private evaluated = "";
 
@@ -38,7 +65,7 @@ export class TrainingBar {
   }
 }
 
-export function noteResult({ step, stopped, loss, first_eval, eval_loss, kept, seconds }: FitResult): void {
+function noteResult({ step, stopped, loss, first_eval, eval_loss, kept, seconds }: FitResult): void {
   const ended = stopped === "patience" ? ", ended by patience" : "";
   note(`${step} steps in ${duration(seconds)}${ended}; training loss ${loss.toFixed(4)}`);
   if (eval_loss !== undefined)

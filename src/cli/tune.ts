@@ -5,7 +5,7 @@ import { interruptible } from "./interrupt.ts";
 import { bytes, figure, note, printJson } from "./output.ts";
 import { duration } from "./progress.ts";
 import { type LoopOptions, loopOptions, set } from "./train.ts";
-import { notePlan, noteResult, TrainingBar } from "./training.ts";
+import { follow, notePlan } from "./training.ts";
 
 export interface TuneCliOptions extends LoopOptions {
   method?: NonNullable<TuneOptions["method"]>;
@@ -33,37 +33,25 @@ export async function tune(model: string, options: TuneCliOptions): Promise<void
   const given: TuneOptions = {
     data,
     out,
-    ...set({ method, rank, alpha, rslora, ctx, long, reasoning, lastOnly, raw, beta, compute, recompute }),
-    ...set({ dropout }),
+    ...set({ method, rank, alpha, rslora, dropout, ctx, long, reasoning, lastOnly, raw, beta }),
+    ...set({ compute, recompute }),
     ...(targets !== undefined && { targets: targetsOf(targets) }),
     ...loopOptions(options),
   };
   if (options.dryRun) return showDryRun(model, given, options.json === true);
-  const bar = new TrainingBar();
-  try {
-    const result = await interruptible("Interrupted before the first step", async (signal) => {
-      const job = tuneModel(model, {
+  await follow(
+    (signal) =>
+      tuneModel(model, {
         ...given,
         signal,
         onPlan(plan, warnings) {
           notePlan(plan);
           for (const warning of warnings) note(`worth knowing: ${warning}`);
         },
-      });
-      for await (const step of job) bar.step(step);
-      return job.result;
-    });
-    bar.stop();
-    if (options.json) {
-      const { records: _, ...rest } = result;
-      return printJson(rest);
-    }
-    noteResult(result);
-    note(`report: ${result.report}`);
-    note(result.adapter ? `run it: pith run ${model} --adapter ${out}` : `run it: pith run ${out}`);
-  } finally {
-    bar.stop();
-  }
+      }),
+    options.json,
+    ({ adapter }) => (adapter ? `pith run ${model} --adapter ${out}` : `pith run ${out}`),
+  );
 }
 
 /** "all-linear" and regular expressions as they are; names with commas between them as a list. */

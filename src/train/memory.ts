@@ -3,7 +3,7 @@
 import { plan } from "../engine/plan.ts";
 import { mib } from "../models/index.ts";
 import { type ComputeOptions, recordGradients } from "./programs.ts";
-import { count, type Trainable } from "./trainable.ts";
+import { count, type Trainable, weightBytes } from "./trainable.ts";
 import type { Learner } from "./types.ts";
 
 export interface TrainingMemory {
@@ -28,7 +28,7 @@ export function trainingMemory(
   size: Learner["size"],
   compute: ComputeOptions = {},
 ): TrainingMemory {
-  const weights = [...trainable.storages.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  const weights = weightBytes(trainable);
   const trained = [...trainable.trained.values()];
   const optimizer = 12 * trained.reduce((sum, { shape }) => sum + count(shape), 0);
   const maxima = { T: size.tokens, S: size.sequences, R: size.tokens };

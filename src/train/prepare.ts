@@ -16,7 +16,7 @@ import type { TrainPlan } from "./plan.ts";
 import type { ComputeOptions } from "./programs.ts";
 import { holdOut } from "./split.ts";
 import { TrainStep } from "./step.ts";
-import { count, freeTrainable, type MethodTrainable } from "./trainable.ts";
+import { count, freeTrainable, type MethodTrainable, weightBytes } from "./trainable.ts";
 import type { Learner, Pair, Sample, TrainBatch } from "./types.ts";
 
 export interface PrepareOptions
@@ -100,8 +100,8 @@ export async function prepare(
     const fewest = Math.ceil((tokensOf(read.train) * epochs) / LEAST_STEPS);
     const batch_tokens = options.batch_tokens ?? Math.min(MAX_BATCH_TOKENS, fewest);
     const before = out === undefined ? undefined : await startedWith(out);
-    const left = (options.availableMemory ?? available) - weightBytes(trainable);
-    const free = options.availableMemory === undefined ? availableMemory() : left;
+    const given = options.availableMemory;
+    const free = given === undefined ? availableMemory() : given - weightBytes(trainable);
     const size =
       (before?.size as Learner["size"] | undefined) ??
       chooseSize(trainable, {
@@ -171,8 +171,6 @@ function adapterOptions({ rank, alpha, rslora, targets, lr_ratio, dropout }: Pre
   };
 }
 
-const weightBytes = ({ storages }: MethodTrainable) =>
-  [...storages.values()].reduce((sum, { bytes }) => sum + bytes, 0);
 const tokensOf = (items: readonly Item[]) =>
   items.reduce(
     (sum, item) =>

@@ -55,6 +55,11 @@ export function count(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);
 }
 
+/** Bytes of the weights, trained and frozen. */
+export function weightBytes({ storages }: Pick<Trainable, "storages">): number {
+  return [...storages.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
 /** Frees what a trainable holds, when no learner has come of it. */
 export function freeTrainable({ storages }: Pick<Trainable, "storages">): void {
   for (const storage of storages.values()) storage.free();
