@@ -17,6 +17,10 @@ const MAY: Record<string, readonly string[]> = {
   train: ["engine", "formats", "tokenizer", "models"],
   // Tasks are answered by generating.
   evaluate: ["engine", "formats", "tokenizer", "models", "generate"],
+  // Teachers elsewhere: endpoints over HTTP.
+  remote: ["formats", "hub", "tokenizer"],
+  prune: ["engine", "formats", "tokenizer", "models", "train"],
+  distill: ["engine", "formats", "tokenizer", "models", "generate", "train", "evaluate", "remote", "prune"],
   cli: [
     "engine",
     "formats",
@@ -26,6 +30,9 @@ const MAY: Record<string, readonly string[]> = {
     "generate",
     "train",
     "evaluate",
+    "remote",
+    "prune",
+    "distill",
     "index.ts",
     "embed",
   ],

@@ -1,0 +1,2 @@
+/** pith/distill: a small model learns from a large one. */
+export * from "./types.ts";
