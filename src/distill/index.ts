@@ -1,2 +1,3 @@
 /** pith/distill: a small model learns from a large one. */
+export { type EndpointTeacherOptions, endpointTeacher } from "./endpoint.ts";
 export * from "./types.ts";
