@@ -12,7 +12,7 @@ import { fuse } from "../dist/engine/fuse.js";
 import { add, lora, matmul_nt } from "../dist/engine/nn.js";
 import { record } from "../dist/engine/program.js";
 import { plainModule } from "../dist/models/definition.js";
-import { ropeTables } from "../dist/models/layers.js";
+import { modelTables } from "../dist/models/layers.js";
 import { loadWeights } from "../dist/models/load.js";
 import { openModel } from "../dist/models/open.js";
 import { declareBatch, forward, pagesFor } from "../dist/models/programs.js";
@@ -49,7 +49,7 @@ const backend = await createBackend({
 const model = await openModel(file);
 const { config, definition } = model;
 const bound = new Map(await loadWeights(model, backend));
-for (const [name, { shape, data }] of ropeTables(config, CTX))
+for (const [name, { shape, data }] of modelTables(config, CTX))
   bound.set(name, backend.dense("f32", shape, data));
 const { num_hidden_layers: layers, num_key_value_heads, head_dim } = config;
 bound.set(

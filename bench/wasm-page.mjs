@@ -15,8 +15,8 @@ export async function pith({ model, threads, kernels, prompt }) {
   const { asWeight } = await at("formats/tensors");
   const { configFromGguf, ggufDefinition } = await at("models/gguf-config");
   const { fromGgufName, interleavedHeads } = await at("models/gguf-names");
-  const { ropeTables } = await at("models/layers");
-  const { ADAPTERS, KV, recordGeneration } = await at("models/programs");
+  const { KV, modelTables } = await at("models/layers");
+  const { ADAPTERS, recordGeneration } = await at("models/programs");
   const { linearTargets } = await at("models/targets");
 
   const bytes = new Uint8Array(await (await fetch(model)).arrayBuffer());
@@ -35,7 +35,7 @@ export async function pith({ model, threads, kernels, prompt }) {
   const backend = await WasmBackend.create({ threads, kernels });
   const program = fuse(recordGeneration(definition, config, ctx));
   const executable = backend.compile(program, { T: prompt, S: 1, R: 1 });
-  const tables = ropeTables(config, ctx);
+  const tables = modelTables(config, ctx);
   for (const { name } of program.params) {
     const table = tables.get(name);
     if (table) {

@@ -139,6 +139,7 @@ export function fuse(program: Program): Program {
     const attend = program.nodes.find(
       (n) =>
         n.op === "attention_paged" &&
+        n.inputs[1] === kv &&
         (n.attrs as { layer: number }).layer === (write.attrs as { layer: number }).layer,
     );
     const ropeQ = attend && maker.get(attend.inputs[0]!);
@@ -217,8 +218,9 @@ function order(program: Program, gone: ReadonlySet<Node>, made: readonly Node[])
     if (i < program.nodes.length) return i;
     if (node.op === "rope_write") {
       const layer = (node.attrs as { layer: number }).layer;
+      const kv = node.inputs[5];
       return program.nodes.findIndex(
-        (n) => n.op === "kv_write" && (n.attrs as { layer: number }).layer === layer,
+        (n) => n.op === "kv_write" && n.inputs[2] === kv && (n.attrs as { layer: number }).layer === layer,
       );
     }
     return Math.max(...node.outputs.map((t) => position.get(t)!));

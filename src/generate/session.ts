@@ -18,7 +18,7 @@ const VERSION = "1";
 
 /** The memory that sessions are of. `states`: of recurrent layers, if the model has any. */
 export interface SessionMemory {
-  readonly kv: KvAccess;
+  readonly kv: readonly KvAccess[];
   readonly states?: StateAccess;
 }
 
@@ -48,18 +48,25 @@ export async function saveSession(
   try {
     const count = pages.length * PAGE;
     if (count === 0) return 0;
-    const parts = layerParts(kv.spec, pages.length);
-    pages.forEach((page, i) => {
-      copyPage(kv.read(page), parts, i, "out");
+    const pools = kv.map(({ spec, read }) => {
+      const parts = layerParts(spec, pages.length);
+      pages.forEach((page, i) => {
+        copyPage(read(page), parts, i, "out");
+      });
+      return { type: spec.type, shape: [count, spec.num_key_value_heads, spec.head_dim], parts };
     });
-    const { num_key_value_heads, head_dim, type } = kv.spec;
-    const shape = [count, num_key_value_heads, head_dim];
+    const parts = pools.flatMap((pool) => pool.parts.map((data) => ({ ...pool, data })));
     const idBytes = new Uint8Array(tokens.slice(0, count).buffer);
     const state = states?.read(pool.states!.at(pages.at(-1)!)!);
     const stateBytes = state && new Uint8Array(state.buffer);
     const tensors: TensorToWrite[] = [
       { name: "ids", type: "i32", shape: [count], data: async () => idBytes },
-      ...parts.map((part, i) => ({ name: partName(i), type, shape, data: async () => part })),
+      ...parts.map(({ type, shape, data }, i) => ({
+        name: partName(i),
+        type,
+        shape,
+        data: async () => data,
+      })),
     ];
     if (stateBytes)
       tensors.push({ name: "state", type: "f32", shape: [state.length], data: async () => stateBytes });
@@ -68,7 +75,7 @@ export async function saveSession(
         format: FORMAT,
         version: VERSION,
         ...key,
-        sha256: digest([idBytes, ...parts, ...(stateBytes ? [stateBytes] : [])]),
+        sha256: digest([idBytes, ...parts.map(({ data }) => data), ...(stateBytes ? [stateBytes] : [])]),
       }),
     );
     await writeSafetensors(path, tensors, { metadata });
@@ -101,34 +108,34 @@ export async function loadSession(
     if (metadata.get("model") !== key.model) throw wrong("it was made with another model");
     if ((metadata.get("adapter") ?? "") !== key.adapter) throw wrong("it was made with other adapters");
     const count = tensors.get("ids")?.shape[0] ?? 0;
-    const { spec } = kv;
-    const { num_key_value_heads, head_dim, type } = spec;
     if (count === 0 || count % PAGE !== 0)
       throw wrong(`it has ${count} tokens, wanted a multiple of ${PAGE}`);
-    const names = ["ids", ...Array.from({ length: 2 * spec.layers }, (_, i) => partName(i))];
-    if (states) names.push("state");
+    const parts = kv.flatMap(({ spec }) => {
+      const { type, num_key_value_heads, head_dim } = spec;
+      return Array<[string, number[]]>(2 * spec.layers).fill([type, [count, num_key_value_heads, head_dim]]);
+    });
+    const tensorsWanted = new Map<string, [string, number[]]>([
+      ["ids", ["i32", [count]]],
+      ...parts.map((part, i): [string, [string, number[]]] => [partName(i), part]),
+      ...(states ? [["state", ["f32", [states.columns]]] as [string, [string, number[]]]] : []),
+    ]);
     const bytes: Uint8Array[] = [];
     // All is checked before anything that large is read.
-    for (const name of names) {
+    for (const [name, [wantedType, wanted]] of tensorsWanted) {
       const tensor = tensors.get(name);
       if (!tensor) throw wrong(`tensor "${name}" is missing`);
-      const [wantedType, wanted] =
-        name === "ids"
-          ? ["i32", [count]]
-          : name === "state"
-            ? ["f32", [states!.columns]]
-            : [type, [count, num_key_value_heads, head_dim]];
       if (tensor.type !== wantedType || tensor.shape.join() !== wanted.join())
         throw wrong(
           `tensor "${name}" is ${tensor.type} [${tensor.shape}], but the cache wants ${wantedType} [${wanted}]`,
         );
     }
-    if (tensors.size !== names.length) throw wrong(`it has ${tensors.size} tensors, wanted ${names.length}`);
+    if (tensors.size !== tensorsWanted.size)
+      throw wrong(`it has ${tensors.size} tensors, wanted ${tensorsWanted.size}`);
     if (count / PAGE > pool.available)
       throw new RangeError(
         `Cannot load session ${JSON.stringify(path)}: it has ${count} tokens, but the cache has room for ${pool.available * PAGE}; load the model with a larger context`,
       );
-    for (const name of names) bytes.push(await readTensor(tensors.get(name)!));
+    for (const name of tensorsWanted.keys()) bytes.push(await readTensor(tensors.get(name)!));
     if (digest(bytes) !== metadata.get("sha256")) throw wrong("it is damaged: its checksum differs");
     const ids = new Int32Array(bytes[0]!.slice().buffer);
     const bad = ids.find((id) => id < 0 || id >= vocab_size);
@@ -146,7 +153,7 @@ function putIntoPool(
   parts: Uint8Array[],
   root: string,
   pool: PagePool,
-  kv: KvAccess,
+  kv: readonly KvAccess[],
   states?: StateAccess,
   state?: Float32Array,
 ): void {
@@ -156,9 +163,13 @@ function putIntoPool(
       const page = pool.take();
       if (page < 0) throw new RangeError("Cannot load a session: the cache is in use");
       pages.push(page);
-      const data = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0) / (ids.length / PAGE));
-      copyPage(data, parts, i, "in");
-      kv.write(page, data);
+      let first = 0;
+      for (const { spec, write } of kv) {
+        const own = parts.slice(first, (first += 2 * spec.layers));
+        const data = new Uint8Array(own.reduce((sum, part) => sum + part.length, 0) / (ids.length / PAGE));
+        copyPage(data, own, i, "in");
+        write(page, data);
+      }
     }
     const known = pool.remember(ids, ids.length, Int32Array.from(pages), root);
     if (states && state) {

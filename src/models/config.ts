@@ -63,6 +63,18 @@ export interface Config {
   readonly query_pre_attn_scalar?: number;
   /** Gemma: logits become c tanh(logits / c). */
   readonly final_logit_softcapping?: number;
+  /** Gemma 4: heads of the layers that see all, where they are others than those of sliding layers. */
+  readonly global_heads?: { readonly num_key_value_heads: number; readonly head_dim: number };
+  /** Gemma 4: every head of v is normed, without a weight. */
+  readonly value_norm?: boolean;
+  /** Gemma 4: in layers that see all v is what k is before its norm. */
+  readonly attention_k_eq_v?: boolean;
+  /** Gemma 4: so many of the last layers read the keys and values of the last layer of their type before them. */
+  readonly num_kv_shared_layers?: number;
+  /** Gemma 4: the MLPs of those layers are twice as wide. */
+  readonly use_double_wide_mlp?: boolean;
+  /** Gemma 4: width of what a layer gets of each token beside the residual stream; absent: nothing. */
+  readonly hidden_size_per_layer_input?: number;
   readonly bos_token_id?: number;
   readonly eos_token_id: readonly number[];
   readonly pad_token_id?: number;

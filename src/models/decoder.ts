@@ -14,7 +14,7 @@ import {
 import type { Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
 import type { Batch, Module } from "./definition.ts";
-import { kvLayers, layerWindow } from "./layers.ts";
+import { kvPlace, kvSource, layerHeads, layerWindow } from "./layers.ts";
 
 export type Shapes = Map<string, readonly number[]>;
 
@@ -82,7 +82,7 @@ export function selfAttention(
     q = rms_norm(q, m.param(`${path}.q_norm.weight`), rms_norm_eps);
     k = rms_norm(k, m.param(`${path}.k_norm.weight`), rms_norm_eps);
   }
-  return m.linear(`${path}.o_proj`, attend(m, i, q, k, v, batch, scale));
+  return m.linear(`${path}.o_proj`, attend(m, i, q, { k, v }, batch, scale));
 }
 
 /** x [T, count · D] as [T, count, D] */
@@ -93,31 +93,36 @@ export function heads(m: Module, x: Tensor, count: number): Tensor {
 /**
  * softmax(q kᵀ · scale) v of layer `i`, in its window, q and k rotated by its table if it has one.
  * q [T, Hq, D], k, v [T, Hkv, D] -> [T, Hq · D]. With a cache the step's k and v go to pages first and attention reads
- * everything from there.
+ * everything from there. Without `own` k and v the layer reads those of an earlier one (see `kvSource`).
  */
 export function attend(
   m: Module,
   i: number,
   q: Tensor,
-  k: Tensor,
-  v: Tensor,
+  own: { readonly k: Tensor; readonly v: Tensor } | undefined,
   batch: Batch,
   scale = m.config.head_dim ** -0.5,
 ): Tensor {
-  const { num_attention_heads, num_key_value_heads, head_dim } = m.config;
+  const { num_attention_heads, num_key_value_heads, head_dim } = layerHeads(m.config, i);
   const table = batch.rope_table(i);
-  const qr = table ? rope(q, batch.positions, table) : q;
-  const kr = table ? rope(k, batch.positions, table) : k;
+  const turned = (x: Tensor) => (table ? rope(x, batch.positions, table) : x);
+  const qr = turned(q);
+  const kr = own && turned(own.k);
   const window = layerWindow(m.config, i);
   let o: Tensor; // [T, Hq, D]
   if (batch.cache) {
-    const { kv, pages } = batch.cache;
-    const [layer, layers] = [kvLayers(m.config, i), kvLayers(m.config)];
+    const { pages } = batch.cache;
+    const kv = batch.cache.kv(i);
+    const { layer, pool } = kvPlace(m.config, i);
+    const { layers } = pool;
     const attrs = { layer, layers, num_attention_heads, num_key_value_heads, head_dim, window, scale };
-    kv_write(kr, v, kv, batch.segments, pages, attrs);
+    if (own && kr) kv_write(kr, own.v, kv, batch.segments, pages, attrs);
     o = attention_paged(qr, kv, batch.segments, pages, attrs);
   } else {
-    [o] = attention(qr, kr, v, batch.segments, { causal: true, window, scale });
+    const source = kvSource(m.config, i);
+    if (own && kr) batch.kept.set(`${i}.k`, kr).set(`${i}.v`, own.v);
+    const [k, v] = [batch.kept.get(`${source}.k`)!, batch.kept.get(`${source}.v`)!];
+    [o] = attention(qr, k, v, batch.segments, { causal: true, window, scale });
   }
   return reshape(o, ["T", num_attention_heads * head_dim]);
 }

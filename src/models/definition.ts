@@ -22,8 +22,12 @@ export interface Batch {
   readonly rope_table: (i: number) => Tensor | undefined;
   /** i32 [T], for models with `type_vocab_size` */
   readonly token_types?: Tensor;
-  /** Generation: the pool of KV pages, and i32 [S, P] their numbers. Absent: attention within the step. */
-  readonly cache?: { readonly kv: Tensor; readonly pages: Tensor };
+  /** f32 [n], all 1 */
+  readonly ones: (n: number) => Tensor;
+  /** What a part of the recording leaves for later ones, by a name of its own. */
+  readonly kept: Map<string, Tensor>;
+  /** Generation: the pool of KV pages of layer i, and i32 [S, P] their numbers. Absent: attention within the step. */
+  readonly cache?: { readonly kv: (i: number) => Tensor; readonly pages: Tensor };
   /**
    * Generation, for types with a `stateSize`: state [rows, stateSize], and i32 [S, 2] which rows a segment reads and
    * writes (see ops/recurrent.ts). Absent: it is zero before a segment's first token.
@@ -48,6 +52,8 @@ export interface GgufForm {
   readonly names: Readonly<Record<string, string>>;
   /** Norms are layer_norm: the key of their eps is another. */
   readonly layer_norm?: boolean;
+  /** The divisors of `rope`'s frequencies are always a tensor. */
+  readonly rope_freqs?: boolean;
   /** Rows of q and k lie with the halves of each head interleaved. */
   readonly interleaved?: boolean;
   /**
@@ -103,6 +109,8 @@ export interface Definition {
   writeConfig?(config: Config): Record<string, unknown>;
   /** Name -> shape of every parameter, in the order of use. */
   params(config: Config): Map<string, readonly number[]>;
+  /** Parameters that training leaves as they are. Absent: none. */
+  constant?(name: string): boolean;
   /** tokens -> x [T, hidden_size] */
   embed(m: Module, batch: Batch): Tensor;
   /** Layer i: x -> x [T, hidden_size] */

@@ -100,10 +100,14 @@ const epsKey = ({ layer_norm }: GgufForm) => (layer_norm ? "layer_norm_epsilon" 
 
 /** Divisors of frequencies. */
 const FACTOR = { min: 1e-3, max: 1e6 };
+/** The divisor of a pair that does not turn is at least so. */
+const UNTURNED = 1e20;
 
 function scalingFromGguf(fields: Fields, rotary_dim: number, tensors: RopeTensors): Pick<Rope, "scaling"> {
   for (const name of ROPE_TENSORS) checkFactors(fields.file, name, tensors[name], rotary_dim / 2);
-  const factors = tensors["rope_freqs.weight"];
+  const factors = tensors["rope_freqs.weight"]?.every((x) => x === 1)
+    ? undefined
+    : tensors["rope_freqs.weight"];
   const short_factor = tensors["rope_factors_short.weight"];
   const long_factor = tensors["rope_factors_long.weight"];
   const length = () =>
@@ -152,6 +156,10 @@ function scalingFromGguf(fields: Fields, rotary_dim: number, tensors: RopeTensor
     return { scaling: { rope_type: "linear", factor } };
   }
   if (!factors) return {};
+  // Pairs that do not turn have a divisor beyond all bounds: Gemma 4's.
+  const turning = factors.filter((x) => x === 1).length;
+  if (factors.every((x, i) => (i < turning ? x === 1 : x >= UNTURNED)))
+    return { scaling: { rope_type: "proportional", partial_rotary_factor: turning / factors.length } };
   // The same numbers either way; as llama3 they can be written to a config.json.
   const rope_theta = fields.number("rope.freq_base", { min: 1e-3, max: 1e15 }, 10000);
   return { scaling: llama3Of(rope_theta, factors) ?? { rope_type: "factors", factors } };
@@ -168,7 +176,9 @@ function checkFactors(
     throw new RangeError(
       `Cannot read ${JSON.stringify(file)}: tensor "${name}" has ${factors.length} values, wanted ${count}`,
     );
-  const bad = factors.findIndex((x) => !(x >= FACTOR.min && x <= FACTOR.max));
+  const bad = factors.findIndex(
+    (x) => !((x >= FACTOR.min && x <= FACTOR.max) || (x >= UNTURNED && x < 2 ** 128)),
+  );
   if (bad >= 0)
     throw new RangeError(
       `Cannot read ${JSON.stringify(file)}: tensor "${name}" holds ${show(factors[bad])} at ${bad}, wanted ${FACTOR.min} to ${FACTOR.max}`,
@@ -248,7 +258,7 @@ function scalingToGguf({ scaling }: Rope): [string, GgufValue][] {
         key("original_context_length", u32(scaling.original_max_position_embeddings)),
         key("attn_factor", f32(scaling.attention_factor)),
       ];
-    default: // llama3 and other divisors are a tensor
+    default: // llama3, proportional and other divisors are a tensor
       return [];
   }
 }

@@ -124,5 +124,5 @@ function selfAttention(m: Module, i: number, h: Tensor, batch: Batch): Tensor {
   const [q, k, v] = [0, 1, 2].map((n) =>
     heads(m, slice_last(qkv, n * hidden_size, hidden_size), num_attention_heads),
   ) as [Tensor, Tensor, Tensor]; // [T, H, D]
-  return m.linear(`${path}.c_proj`, attend(m, i, q, k, v, batch));
+  return m.linear(`${path}.c_proj`, attend(m, i, q, { k, v }, batch));
 }

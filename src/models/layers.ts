@@ -1,5 +1,5 @@
-// What differs from layer to layer of one model: which positions a layer sees, and by which table it rotates. Reads it
-// from a config's optional fields; a model without them has equal layers.
+// What differs from layer to layer of one model: which positions a layer sees, its heads, where its keys and values are,
+// and by which table it rotates. Reads it from a config's optional fields; a model without them has equal layers.
 
 import type { GgufValue } from "../formats/index.ts";
 import type { Config } from "./config.ts";
@@ -94,11 +94,69 @@ export function layerWindow(config: Config, i: number): number {
   return config.layer_types?.[i] === "sliding_attention" ? (config.sliding_window ?? 0) : 0;
 }
 
-/** How many of the layers before `end` attend: the number of layer `end` in the KV pool; by default all that have a place there. */
+const attends = (type: LayerType | undefined) => type !== "conv" && type !== "linear_attention";
+
+/** How many of the layers before `end` attend; by default of all. */
 export function kvLayers({ layer_types, num_hidden_layers }: Config, end = num_hidden_layers): number {
-  if (!layer_types) return end;
-  return layer_types.slice(0, end).filter((type) => type === "full_attention" || type === "sliding_attention")
-    .length;
+  return layer_types ? layer_types.slice(0, end).filter(attends).length : end;
+}
+
+/** Query heads, key-value heads and the size of one in layer `i`. */
+export function layerHeads(config: Config, i: number) {
+  const { num_attention_heads, num_key_value_heads, head_dim, global_heads } = config;
+  const own = config.layer_types?.[i] === "full_attention" ? global_heads : undefined;
+  return { num_attention_heads, num_key_value_heads, head_dim, ...own };
+}
+
+/** The layer whose keys and values layer `i` reads: itself, or the last of its type that has its own. */
+export function kvSource(
+  { layer_types, num_hidden_layers, num_kv_shared_layers = 0 }: Config,
+  i: number,
+): number {
+  const first = num_hidden_layers - num_kv_shared_layers;
+  return i < first ? i : layer_types!.lastIndexOf(layer_types![i]!, first - 1);
+}
+
+/** A pool of KV pages: of all layers whose keys and values have the same shape. */
+export interface KvPool {
+  /** Of the program's state: the first pool's is `KV`. */
+  readonly name: string;
+  readonly layers: number;
+  readonly num_key_value_heads: number;
+  readonly head_dim: number;
+}
+
+/** Name of the state that the first KV pool is bound to. */
+export const KV = "kv";
+
+/** The pools that a model's layers need: one, but for types whose layers have heads of two kinds. */
+export function kvPools(config: Config): KvPool[] {
+  return [...kvPlaces(config).pools];
+}
+
+/** Where the keys and values that layer `i` reads lie: a pool, and its number among that pool's layers. */
+export function kvPlace(config: Config, i: number): { readonly pool: KvPool; readonly layer: number } {
+  const { pools, places } = kvPlaces(config);
+  const { pool, layer } = places.get(kvSource(config, i))!;
+  return { pool: pools[pool]!, layer };
+}
+
+function kvPlaces(config: Config) {
+  const pools: KvPool[] = [];
+  const places = new Map<number, { readonly pool: number; readonly layer: number }>();
+  for (let i = 0; i < config.num_hidden_layers; i++) {
+    if (!attends(config.layer_types?.[i]) || kvSource(config, i) !== i) continue;
+    const { num_key_value_heads, head_dim } = layerHeads(config, i);
+    const found = pools.findIndex(
+      (one) => one.num_key_value_heads === num_key_value_heads && one.head_dim === head_dim,
+    );
+    const pool = found < 0 ? pools.length : found;
+    const layer = pools[pool]?.layers ?? 0;
+    const name = pool === 0 ? KV : `${KV}.${pool}`;
+    pools[pool] = { name, layers: layer + 1, num_key_value_heads, head_dim };
+    places.set(i, { pool, layer });
+  }
+  return { pools, places };
 }
 
 /** How layer `i` rotates its heads; undefined where it has no positions of its own. */
@@ -116,23 +174,31 @@ export function ropeTableName(config: Config, i: number): string | undefined {
 /** Name of the param that is the rope table of most layers. */
 export const ROPE_TABLE = "rope_table";
 
-/** Columns of a rope table: components of a head that are rotated. */
-export function rotaryDim(config: Config, rope: Rope): number {
-  return rope.rotary_dim ?? config.head_dim;
+/** Columns of layer `i`'s rope table: components of a head that are rotated. */
+export function rotaryDim(config: Config, i: number): number {
+  return layerRope(config, i)?.rotary_dim ?? layerHeads(config, i).head_dim;
 }
 
-/** Every rope table that a model's layers use, by the name of its param, for sequences of up to `ctx` positions. */
-export function ropeTables(
+/** Name of the param that is n ones. */
+export const onesName = (n: number) => `ones.${n}`;
+
+/**
+ * Every table that a model's programs take beside its parameters, by the name of its param: of rotations, for sequences of up
+ * to `ctx` positions, and of ones, which norms without a weight multiply by.
+ */
+export function modelTables(
   config: Config,
   ctx: number,
 ): Map<string, { shape: number[]; data: Float32Array }> {
   const tables = new Map<string, { shape: number[]; data: Float32Array }>();
   for (let i = 0; i < config.num_hidden_layers; i++) {
+    const { head_dim } = layerHeads(config, i);
+    if (config.value_norm)
+      tables.set(onesName(head_dim), { shape: [head_dim], data: new Float32Array(head_dim).fill(1) });
     const name = ropeTableName(config, i);
     if (name === undefined || tables.has(name)) continue;
-    const rope = layerRope(config, i)!;
-    const columns = rotaryDim(config, rope);
-    tables.set(name, { shape: [ctx, columns], data: ropeTable(rope, columns, ctx) });
+    const columns = rotaryDim(config, i);
+    tables.set(name, { shape: [ctx, columns], data: ropeTable(layerRope(config, i)!, columns, ctx) });
   }
   return tables;
 }

@@ -188,7 +188,7 @@ function attention(m: Module, path: string, i: number, h: Tensor, batch: Batch):
   const k = heads(m, m.linear(`${path}.k_proj`, h), num_key_value_heads); // [T, Hkv, D]
   const v = heads(m, m.linear(`${path}.v_proj`, h), num_key_value_heads); // [T, Hkv, D]
   const [qn, kn] = [norm(m, `${path}.q_layernorm`, q), norm(m, `${path}.k_layernorm`, k)];
-  return m.linear(`${path}.out_proj`, attend(m, i, qn, kn, v, batch));
+  return m.linear(`${path}.out_proj`, attend(m, i, qn, { k: kn, v }, batch));
 }
 
 function norm(m: Module, path: string, x: Tensor): Tensor {

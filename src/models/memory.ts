@@ -4,7 +4,7 @@
 import { type KvType, kvBlockBytes, PAGE } from "../engine/backend.ts";
 import { WEIGHT_TYPES, type WeightType } from "../engine/weights.ts";
 import type { Config } from "./config.ts";
-import { kvLayers } from "./layers.ts";
+import { kvPools, layerHeads } from "./layers.ts";
 import { definitionOf } from "./registry.ts";
 
 /** What a model is to be opened for. */
@@ -35,8 +35,12 @@ export interface Memory {
 
 /** Bytes of a KV cache that holds `tokens`, in whole pages; layout in kernels/README.md. */
 export function kvBytes(config: Config, tokens: number, type: KvType): number {
-  const block = kvBlockBytes(type, config.head_dim);
-  return Math.ceil(tokens / PAGE) * kvLayers(config) * config.num_key_value_heads * block;
+  const page = kvPools(config).reduce(
+    (sum, { layers, num_key_value_heads, head_dim }) =>
+      sum + layers * num_key_value_heads * kvBlockBytes(type, head_dim),
+    0,
+  );
+  return Math.ceil(tokens / PAGE) * page;
 }
 
 /** Most rows of the recurrent state beyond those that running sequences need, and the bytes that they may take together. */
@@ -76,10 +80,16 @@ export function memoryNeeded(
   for (const { type, shape } of tensors)
     weights += shape.length < 2 ? 4 * (shape[0] ?? 1) : packedBytes(type, shape);
   const kv = kvBytes(config, sizes.cacheTokens ?? sizes.ctx, sizes.kv);
-  const { hidden_size, intermediate_size, num_attention_heads, num_key_value_heads, head_dim, vocab_size } =
-    config;
-  const row =
-    3 * hidden_size + 2 * intermediate_size + (2 * num_attention_heads + 2 * num_key_value_heads) * head_dim;
+  const { hidden_size, intermediate_size, num_hidden_layers: layers, vocab_size } = config;
+  const heads = Array.from({ length: layers }, (_, i) => layerHeads(config, i));
+  const head_dim = Math.max(...heads.map((one) => one.head_dim));
+  const attending = heads.map(
+    (one) => 2 * (one.num_attention_heads + one.num_key_value_heads) * one.head_dim,
+  );
+  // The inputs of every layer are there until the last.
+  const inputs = 2 * layers * (config.hidden_size_per_layer_input ?? 0);
+  const mlp = 2 * intermediate_size * (config.use_double_wide_mlp ? 2 : 1);
+  const row = 3 * hidden_size + mlp + Math.max(...attending) + inputs;
   const state = 4 * stateRows(config, sizes.S ?? 8) * stateSize(config);
   const work = 4 * (sizes.T * row + sizes.R * vocab_size + sizes.ctx * head_dim) + WORK_BYTES;
   return { weights, kv, state, work, total: weights + kv + state + work };
@@ -129,13 +139,10 @@ function whatFits(config: Config, needed: Memory, sizes: Sizes, available: numbe
 
 /** Elements of the matrices of a decoder: what its weights' type applies to. */
 export function parameters(config: Config): number {
-  const q = config.num_attention_heads * config.head_dim;
-  const kv = config.num_key_value_heads * config.head_dim;
-  const layer = config.hidden_size * (2 * q + 2 * kv + 3 * config.intermediate_size);
-  return (
-    config.num_hidden_layers * layer +
-    config.vocab_size * config.hidden_size * (config.tie_word_embeddings ? 1 : 2)
-  );
+  let sum = 0;
+  for (const shape of definitionOf(config.model_type, "config.json").params(config).values())
+    if (shape.length > 1) sum += shape.reduce((a, b) => a * b, 1);
+  return sum;
 }
 
 /** Bytes as MiB or GiB. */

@@ -6,18 +6,16 @@ import { type Program, record } from "../engine/program.ts";
 import type { Recorder, Tensor } from "../engine/tensor.ts";
 import type { Config } from "./config.ts";
 import { type Batch, type Definition, type Module, plainModule } from "./definition.ts";
-import { layerRope, ropeTableName, rotaryDim } from "./layers.ts";
+import { kvPlace, onesName, ropeTableName, rotaryDim } from "./layers.ts";
 import { stateSize } from "./memory.ts";
 
-/** Name of the state that the KV pool is bound to. */
-export const KV = "kv";
 /** Name of the state that recurrent layers keep. */
 export const STATE = "state";
 /** Name of the state that the table of adapters is bound to. */
 export const ADAPTERS = "adapters";
 
 /**
- * Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pool too, and for recurrent
+ * Declares the inputs of a step over sequences of up to `ctx` positions; with `paged`, the KV pools too, and for recurrent
  * layers `stateRows` rows of state.
  */
 export function declareBatch(g: Recorder, config: Config, ctx: number, paged: boolean, stateRows = 0): Batch {
@@ -28,15 +26,18 @@ export function declareBatch(g: Recorder, config: Config, ctx: number, paged: bo
     rows: g.input("rows", "i32", ["R"]),
     rope_table: (i) => {
       const name = ropeTableName(config, i);
-      return name === undefined ? undefined : g.param(name, [ctx, rotaryDim(config, layerRope(config, i)!)]);
+      return name === undefined ? undefined : g.param(name, [ctx, rotaryDim(config, i)]);
     },
+    ones: (n) => g.param(onesName(n), [n]),
+    kept: new Map(),
   };
   if (!paged)
     return config.type_vocab_size === undefined
       ? batch
       : { ...batch, token_types: g.input("token_types", "i32", ["T"]) };
   const pages = g.input("pages", "i32", ["S", pagesFor(ctx)]);
-  const cache = { kv: g.state(KV, [0]), pages };
+  const kv = (i: number) => g.state(kvPlace(config, i).pool.name, [0]);
+  const cache = { kv, pages };
   const size = stateSize(config);
   if (size === 0) return { ...batch, cache };
   const recurrent = { state: g.state(STATE, [stateRows, size]), slots: g.input("slots", "i32", ["S", 2]) };
@@ -69,7 +70,7 @@ export function recordEncoder(definition: Definition, config: Config, ctx: numbe
 
 /**
  * The program of a generation step. Inputs tokens, positions, segments, pages [S, ceil(ctx / 64)], rows; params under
- * their Hugging Face names and those of `ropeTables`; states `kv` and `adapters`; output `logits` [R, vocab_size]. For types
+ * their Hugging Face names and those of `modelTables`; states of `kvPools` and `adapters`; output `logits` [R, vocab_size]. For types
  * with recurrent layers also input slots [S, 2] and state `state` [stateRows, columns].
  */
 export function recordGeneration(

@@ -292,7 +292,7 @@ function gatedAttention(m: Module, path: string, i: number, h: Tensor, batch: Ba
   const k = norm(m, `${path}.k_norm`, heads(m, m.linear(`${path}.k_proj`, h), Hkv)); // [T, Hkv, D]
   const v = heads(m, m.linear(`${path}.v_proj`, h), Hkv); // [T, Hkv, D]
   const gate = reshape(slice_last(both, D, D), ["T", Hq * D]);
-  return m.linear(`${path}.o_proj`, mul(attend(m, i, q, k, v, batch), sigmoid(gate)));
+  return m.linear(`${path}.o_proj`, mul(attend(m, i, q, { k, v }, batch), sigmoid(gate)));
 }
 
 function norm(m: Module, path: string, x: Tensor): Tensor {

@@ -3,6 +3,7 @@
 import { bert } from "./bert.ts";
 import type { Definition } from "./definition.ts";
 import { gemma3, gemma3_text } from "./gemma3_text.ts";
+import { gemma4, gemma4_text } from "./gemma4_text.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
 import { lfm2 } from "./lfm2.ts";
@@ -27,6 +28,8 @@ export const MODEL_TYPES: Readonly<Record<string, Definition>> = {
   qwen3_5,
   gemma3_text,
   gemma3,
+  gemma4_text,
+  gemma4,
   gpt2,
   bert,
 };

@@ -30,6 +30,8 @@ export type RopeScaling =
       readonly original_max_position_embeddings: number;
       readonly attention_factor: number;
     }
+  /** The first ⌊partial_rotary_factor · d / 2⌋ of the d / 2 pairs turn, the others' frequency is 0. */
+  | { readonly rope_type: "proportional"; readonly partial_rotary_factor: number }
   /** A divisor for each of the d / 2 frequencies, as GGUF's `rope_freqs.weight` holds them. */
   | { readonly rope_type: "factors"; readonly factors: readonly number[] };
 
@@ -52,7 +54,10 @@ export function readRope(config: Fields, head_dim: number, own?: Fields): Rope {
   const fields = own ?? config.object("rope_parameters") ?? config.object("rope_scaling");
   const theta = fields?.has("rope_theta") ? fields : config;
   const rope_theta = theta.number("rope_theta", THETA, 10000);
-  const rotary_dim = rotaryDimOf(fields?.has("partial_rotary_factor") ? fields : config, head_dim);
+  const whole = fields?.value("rope_type") === "proportional";
+  const rotary_dim = whole
+    ? head_dim
+    : rotaryDimOf(fields?.has("partial_rotary_factor") ? fields : config, head_dim);
   const plain = { rope_theta, ...(rotary_dim !== head_dim && { rotary_dim }) };
   if (!fields) return plain;
   const scaling = readScaling(fields, config, rotary_dim);
@@ -82,6 +87,12 @@ function readScaling(fields: Fields, config: Fields, rotary_dim: number): RopeSc
       return undefined;
     case "linear":
       return { rope_type, factor: fields.number("factor", FACTOR) };
+    case "proportional": {
+      const factor = fields.number("factor", FACTOR, 1);
+      if (factor !== 1) fields.fail("factor", factor, "1: proportional frequencies are not scaled");
+      const partial_rotary_factor = fields.number("partial_rotary_factor", { min: 0, max: 1 }, 1);
+      return partial_rotary_factor === 1 ? undefined : { rope_type, partial_rotary_factor };
+    }
     case "llama3": {
       const scaling = {
         rope_type,
@@ -117,7 +128,7 @@ function readScaling(fields: Fields, config: Fields, rotary_dim: number): RopeSc
       return fields.fail(
         key,
         rope_type,
-        'one that is implemented: "default", "linear", "llama3", "yarn" or "longrope"',
+        'one that is implemented: "default", "linear", "proportional", "llama3", "yarn" or "longrope"',
       );
   }
 }
@@ -184,6 +195,7 @@ export function ropeToJson(
  * yarn: f where a head's pair turns more than beta_fast times in L, f / factor where less than beta_slow times, and
  * between them a line over the pair's number, whose ends are rounded outward.
  * longrope: its divisors for sequences of up to `ctx` positions.
+ * proportional: f for the pairs that turn, 0 for the others.
  * Source: transformers, `modeling_rope_utils.py`.
  */
 export function ropeFrequencies(rope: Rope, rotary_dim: number, ctx = 1): Float64Array {
@@ -203,6 +215,10 @@ export function ropeFactors(rope: Rope, rotary_dim: number, ctx = 1): Float64Arr
         return 1;
       case "linear":
         return scaling.factor;
+      case "proportional":
+        return i < Math.floor((scaling.partial_rotary_factor * rotary_dim) / 2)
+          ? 1
+          : Number.POSITIVE_INFINITY;
       case "factors":
         return scaling.factors[i]!;
       case "longrope":

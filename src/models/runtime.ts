@@ -16,11 +16,11 @@ import { availableMemory } from "../engine/machine.ts";
 import type { Program } from "../engine/program.ts";
 import { isWeightType } from "../engine/weights.ts";
 import type { Config } from "./config.ts";
-import { kvLayers, ropeTables } from "./layers.ts";
+import { kvPools, modelTables } from "./layers.ts";
 import { type LoadOptions, loadWeights } from "./load.ts";
 import { checkFits, memoryNeeded, stateRows, stateSize } from "./memory.ts";
 import { checkTensors, type OpenedModel, weightShapes } from "./open.ts";
-import { ADAPTERS, KV, pagesFor, recordGeneration, recordScoring, STATE } from "./programs.ts";
+import { ADAPTERS, pagesFor, recordGeneration, recordScoring, STATE } from "./programs.ts";
 import { type LinearTarget, linearTargets } from "./targets.ts";
 
 export interface RuntimeOptions extends LoadOptions {
@@ -48,8 +48,8 @@ export interface Runtime {
   /** Width P of the input `pages` [S, P]. */
   readonly pagesPerSequence: number;
   readonly kvType: KvType;
-  /** The KV pool's pages, as `Backend.readKv` gives them. */
-  readonly kv: KvAccess;
+  /** The pages of each KV pool (`kvPools`), as `Backend.readKv` gives them. A page has the same number in all. */
+  readonly kv: readonly KvAccess[];
   /** What recurrent layers keep of sequences; absent: all layers attend. */
   readonly states?: StateAccess;
   /** Bytes of weights, and of the KV pool with the recurrent state. */
@@ -141,32 +141,34 @@ export async function createRuntime(
     const weights = await loadWeights(model, backend, options);
     owned.push(...weights.values());
     const bound = new Map(weights);
-    for (const [name, { shape, data }] of ropeTables(config, ctx)) {
+    for (const [name, { shape, data }] of modelTables(config, ctx)) {
       const table = backend.dense("f32", shape, data);
       owned.push(table);
       bound.set(name, table);
     }
     const pages = pagesFor(cacheTokens);
-    const { num_key_value_heads, head_dim } = config;
-    const kvSpec = (pages: number): KvSpec => ({
-      layers: kvLayers(config),
-      num_key_value_heads,
-      head_dim,
-      pages,
-      type: kvType,
-    });
-    const pool = (pages: number) => backend.kv(kvSpec(pages));
-    const kv = pool(pages);
-    owned.push(kv);
+    const pools = (pages: number, own: { push(storage: Storage): void }) =>
+      kvPools(config).map(({ name, ...heads }) => {
+        const spec: KvSpec = { ...heads, pages, type: kvType };
+        const storage = backend.kv(spec);
+        own.push(storage);
+        return { name, spec, storage };
+      });
+    const kv = pools(pages, owned);
     const columns = stateSize(config);
     const rows = stateRows(config, maxima.S);
     const state = columns > 0 ? backend.dense("f32", [rows, columns]) : undefined;
     if (state) owned.push(state);
-    const compile = (recorded: Program, maxima: Dims, kv: Storage, state?: Storage): Executable => {
+    const compile = (
+      recorded: Program,
+      maxima: Dims,
+      kv: ReturnType<typeof pools>,
+      state?: Storage,
+    ): Executable => {
       const program = fuse(recorded);
       const executable = backend.compile(program, maxima);
       for (const { name } of program.params) executable.bind(name!, bound.get(name!)!);
-      executable.bind(KV, kv);
+      for (const { name, storage } of kv) executable.bind(name, storage);
       if (state) executable.bind(STATE, state);
       return executable;
     };
@@ -190,11 +192,11 @@ export async function createRuntime(
       pages,
       pagesPerSequence,
       kvType,
-      kv: {
-        spec: kvSpec(pages),
-        read: (page) => backend.readKv(kv, page),
-        write: (page, data) => backend.writeKv(kv, page, data),
-      },
+      kv: kv.map(({ spec, storage }) => ({
+        spec,
+        read: (page) => backend.readKv(storage, page),
+        write: (page, data) => backend.writeKv(storage, page, data),
+      })),
       ...(state && {
         states: {
           rows,
@@ -209,7 +211,7 @@ export async function createRuntime(
       }),
       bytes: {
         weights: [...weights.values()].reduce((sum, w) => sum + w.bytes, 0),
-        kv: kv.bytes + (state?.bytes ?? 0),
+        kv: kv.reduce((sum, { storage }) => sum + storage.bytes, state?.bytes ?? 0),
       },
       adapters: {
         slots: maxima.S,
@@ -217,12 +219,12 @@ export async function createRuntime(
         set: (slot, changes) => backend.setAdapter(table, slot, changes),
       },
       scoring(maxima, pages, changes) {
-        const kv = pool(pages);
-        const own: (Storage | Executable)[] = [kv];
+        const own: (Storage | Executable)[] = [];
         const free = () => {
           for (const thing of own.reverse()) thing.free();
         };
         try {
+          const kv = pools(pages, own);
           const table = backend.adapters(1, linears);
           own.push(table);
           if (changes) backend.setAdapter(table, 0, changes);

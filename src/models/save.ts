@@ -117,9 +117,16 @@ function ggufMetadata(model: ModelToSave): Map<string, GgufValue> {
 
 /** Architectures for which llama.cpp reads llama3's divisors as a tensor. */
 const WITH_ROPE_FREQS = ["llama", "granite"];
+/** What llama.cpp's files have as the divisor of a pair that does not turn. */
+const UNTURNED = 1e30;
 
-function ropeTensors({ rope, head_dim }: Config, { gguf }: Definition): [string, ArrayLike<number>][] {
+function ropeTensors(config: Config, { gguf }: Definition): [string, ArrayLike<number>][] {
+  const { rope, head_dim } = config;
   const scaling = rope?.scaling;
+  if (rope && gguf.rope_freqs) {
+    const factors = ropeFactors(rope, config.global_heads?.head_dim ?? head_dim);
+    return [["rope_freqs.weight", factors.map((x) => Math.min(x, UNTURNED))]];
+  }
   if (!rope || !scaling) return [];
   switch (scaling.rope_type) {
     case "longrope":
@@ -128,6 +135,7 @@ function ropeTensors({ rope, head_dim }: Config, { gguf }: Definition): [string,
         ["rope_factors_short.weight", scaling.short_factor],
       ];
     case "llama3":
+    case "proportional":
     case "factors":
       if (!WITH_ROPE_FREQS.includes(gguf.architecture))
         throw new TypeError(

@@ -4,7 +4,7 @@
  */
 import type { Backend, Dims, Executable, Storage } from "../engine/backend.ts";
 import type { Program } from "../engine/program.ts";
-import { ropeTables } from "../models/index.ts";
+import { modelTables } from "../models/index.ts";
 import {
   type ComputeOptions,
   hyperGroup,
@@ -52,7 +52,7 @@ export class TrainStep implements Learner {
     for (const [name, shape] of this.trained)
       for (const kind of ["grad", "m", "v"] as const)
         this.storages.set(slot(kind, name), backend.dense("f32", shape));
-    for (const [name, { shape, data }] of ropeTables(trainable.config, size.ctx))
+    for (const [name, { shape, data }] of modelTables(trainable.config, size.ctx))
       this.storages.set(name, backend.dense("f32", shape, data));
     this.norm = this.compile(recordNorm(trainable), NO_DIMS);
     this.update = this.compile(recordUpdate(trainable), NO_DIMS);
@@ -148,7 +148,8 @@ export class TrainStep implements Learner {
 
   /** A parameter's values now, or its first or second moment, row-major. */
   read(name: string, kind?: "m" | "v"): Float32Array {
-    const storage = this.storage(name, kind);
+    const constant = kind === undefined && this.trainable.definition.constant?.(name);
+    const storage = (constant && this.storages.get(name)) || this.storage(name, kind);
     const values = new Float32Array(storage.bytes / 4);
     this.backend.read(storage, values);
     return values;

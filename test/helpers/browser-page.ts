@@ -8,8 +8,8 @@ import { WasmBackend, type WasmOptions } from "../../src/engine/index.ts";
 import { readSafetensors } from "../../src/formats/safetensors.ts";
 import { asWeight } from "../../src/formats/tensors.ts";
 import { parseConfig } from "../../src/models/config.ts";
-import { ropeTables } from "../../src/models/layers.ts";
-import { ADAPTERS, KV, recordGeneration } from "../../src/models/programs.ts";
+import { KV, modelTables } from "../../src/models/layers.ts";
+import { ADAPTERS, recordGeneration } from "../../src/models/programs.ts";
 import { definitionOf } from "../../src/models/registry.ts";
 import { linearTargets } from "../../src/models/targets.ts";
 
@@ -48,7 +48,7 @@ export async function story(
     read: async (offset, length) => bytes.subarray(offset, offset + length),
     close: async () => {},
   });
-  const tables = ropeTables(config, ctx);
+  const tables = modelTables(config, ctx);
   for (const { name } of program.params) {
     const table = tables.get(name!);
     const info = table ? undefined : asWeight(tensors.get(name!)!);

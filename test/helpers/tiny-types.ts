@@ -34,6 +34,23 @@ const phi3 = {
   rope_scaling: { type: "longrope", short_factor: factors(0.125), long_factor: factors(1.5) },
 };
 
+const gemma4 = {
+  ...base,
+  model_type: "gemma4_text",
+  tie_word_embeddings: true,
+  hidden_activation: "gelu_pytorch_tanh",
+  layer_types: ["sliding", "sliding", "sliding", "full", "sliding", "sliding", "sliding", "full"].map(
+    (type) => `${type}_attention`,
+  ),
+  sliding_window: 24,
+  hidden_size_per_layer_input: 0,
+  rope_theta: undefined,
+  rope_parameters: {
+    full_attention: { rope_type: "proportional", partial_rotary_factor: 0.25, rope_theta: 1e4 },
+    sliding_attention: { rope_type: "default", rope_theta: 1e3 },
+  },
+};
+
 export interface TinyType {
   /** A raw config.json. */
   readonly config: Readonly<Record<string, unknown>> & { readonly vocab_size: number };
@@ -100,6 +117,32 @@ export const TINY_TYPES: Readonly<Record<string, TinyType>> = {
       },
     },
     noGguf: "query_pre_attn_scalar is not head_dim",
+  },
+  // Layers of both kinds that read earlier ones' keys and values, and an input for each layer.
+  gemma4_text: {
+    config: {
+      ...gemma4,
+      num_hidden_layers: 8,
+      num_key_value_heads: 1,
+      global_head_dim: 24,
+      num_kv_shared_layers: 4,
+      use_double_wide_mlp: true,
+      hidden_size_per_layer_input: 12,
+      vocab_size_per_layer_input: 60,
+      final_logit_softcapping: 9.5,
+    },
+  },
+  // Heads of two counts, and keys that are values too.
+  "gemma4_text-dense": {
+    config: {
+      ...gemma4,
+      num_hidden_layers: 3,
+      tie_word_embeddings: false,
+      global_head_dim: 32,
+      num_global_key_value_heads: 1,
+      attention_k_eq_v: true,
+      layer_types: ["full_attention", "sliding_attention", "full_attention"],
+    },
   },
   gpt2: {
     config: {
@@ -200,7 +243,7 @@ export function typeWeights(config: object): Map<string, { shape: number[]; data
       seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
       return ((seed >>> 8) / 2 ** 24) * 2 - 1;
     };
-    const norm = shape.length === 1 && name.endsWith("weight");
+    const norm = shape.length === 1 && /(weight|layer_scalar)$/.test(name);
     const spread = shape.length === 1 ? 0.5 : name.includes("embed") ? 1 : 2 / Math.sqrt(shape.at(-1)!);
     const data = Float32Array.from(
       { length: shape.reduce((a, b) => a * b, 1) },

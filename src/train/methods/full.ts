@@ -41,7 +41,10 @@ export async function fullTrainable(
     async save(path, read, { signal } = {}) {
       await writeModel(model, path, { overwrite: true, ...(signal && { signal }) }, async (rows) => ({
         config: model.config,
-        parameters: rows.map((row) => ({ source: trainedRows(row, read), natural: row.type })),
+        parameters: rows.map((row) => ({
+          source: trainable.trained.has(row.name) ? trainedRows(row, read) : row,
+          natural: row.type,
+        })),
       }));
     },
   };
@@ -75,10 +78,13 @@ export async function loadFull(
   backend: Backend,
   initial: (name: string, shape: readonly number[]) => Float32Array | Promise<Float32Array>,
 ): Promise<Trainable> {
-  const trained = new Map([...definition.params(config)].map(([name, shape]) => [name, { shape }]));
+  const params = definition.params(config);
+  const trained = new Map(
+    [...params].flatMap(([name, shape]) => (definition.constant?.(name) ? [] : [[name, { shape }] as const])),
+  );
   const storages = new Map<string, Storage>();
   try {
-    for (const [name, { shape }] of trained)
+    for (const [name, shape] of params)
       storages.set(name, backend.dense("f32", shape, await initial(name, shape)));
   } catch (error) {
     freeTrainable({ storages });
