@@ -5,6 +5,7 @@
 import type { AttentionAttrs } from "./ops/attention.ts";
 import type { PagedAttrs } from "./ops/attention-paged.ts";
 import type { DeltaNetAttrs } from "./ops/delta-rule.ts";
+import type { DistillationAttrs } from "./ops/distillation.ts";
 import type { DropoutAttrs } from "./ops/dropout.ts";
 import type { OpName } from "./ops/index.ts";
 import type { LinearAttrs } from "./ops/linear.ts";
@@ -226,6 +227,39 @@ export const softmax_last = (x: Tensor): Tensor => one("softmax_last", [x]);
 /** logits [R, V], targets [R] -> [R, 1], in nats; 0 where the target is negative */
 export const cross_entropy = (logits: Tensor, targets: Tensor): Tensor =>
   one("cross_entropy", [logits, targets]);
+const distilled = (attrs: Partial<DistillationAttrs>): DistillationAttrs => ({
+  loss: "forward_kl",
+  beta: 0.5,
+  temperature: 1,
+  scale_temperature: false,
+  ...attrs,
+});
+/** logits [R, V], teacher [R, V] -> [R, 1], in nats: see ops/distillation.ts. No gradient goes through the teacher. */
+export const distillation_loss = (
+  logits: Tensor,
+  teacher: Tensor,
+  attrs: Partial<DistillationAttrs> = {},
+): Tensor => one("distillation_loss", [logits, teacher], distilled(attrs));
+/** Of each row's loss by its logits: [R, V] */
+export const distillation_slopes = (
+  logits: Tensor,
+  teacher: Tensor,
+  attrs: Partial<DistillationAttrs> = {},
+): Tensor => one("distillation_slopes", [logits, teacher], distilled(attrs));
+/** logits [R, V], ids [R, K], logp [R, K] -> [R, 1]: the same over K named tokens and one bucket of all others */
+export const distillation_topk_loss = (
+  logits: Tensor,
+  ids: Tensor,
+  logp: Tensor,
+  attrs: Partial<DistillationAttrs> = {},
+): Tensor => one("distillation_topk_loss", [logits, ids, logp], distilled(attrs));
+/** Of each row's loss by its logits: [R, V] */
+export const distillation_topk_slopes = (
+  logits: Tensor,
+  ids: Tensor,
+  logp: Tensor,
+  attrs: Partial<DistillationAttrs> = {},
+): Tensor => one("distillation_topk_slopes", [logits, ids, logp], distilled(attrs));
 /** x [R, d], w [V, d], targets [R], (state: sum [V, d]) -> loss [R, 1], (dx [R, d]): see ops/loss.ts */
 export const linear_cross_entropy = (
   x: Tensor,

@@ -3,6 +3,7 @@
  * conformance suite (every backend against the reference). A row without a case fails a test.
  */
 import type { AdapterLinear, KvSpec, KvType, LinearChange } from "../backend.ts";
+import { DIVERGENCES, type DistillationAttrs } from "../ops/distillation.ts";
 import type { OpName } from "../ops/index.ts";
 import type { LinearAttrs } from "../ops/linear.ts";
 import type { Shape } from "../tensor.ts";
@@ -179,6 +180,25 @@ function adaptedCase(label: string, chosen: Operand, attrs: object): Case {
   ];
   return { ...linearCase(label, operands, a), rowwise: false };
 }
+
+/** Logits from -20 to 20. */
+const steep = (...shape: Shape): Operand => ({
+  kind: "x",
+  shape,
+  values: (i) => (((i * 37 + 5) % 101) - 50) / 2.5,
+});
+/** Six different tokens of 77 for each row, the last sometimes missing, of probability 0.3, 0.15, 0.075, ... */
+const named: Operand = {
+  kind: "ids",
+  shape: ["T", 6],
+  values: (i) => (i % 6 === 5 && i % 4 === 1 ? -1 : ((i % 6) * 13 + Math.floor(i / 6) * 5) % 77),
+};
+const logp: Operand = { kind: "x", shape: ["T", 6], values: (i) => Math.log(0.3 / 2 ** (i % 6)) };
+const distillations = DIVERGENCES.map((loss, i): [DistillationAttrs, string] => {
+  const temperature = [1, 2, 1.5, 1, 0.7][i]!;
+  const attrs = { loss, beta: 0.3, temperature, scale_temperature: i % 2 === 1 };
+  return [attrs, `${loss} at temperature ${temperature}`];
+});
 
 export const CASES: readonly Case[] = [
   ...unary,
@@ -396,6 +416,12 @@ export const CASES: readonly Case[] = [
     "",
     false,
   ),
+  ...distillations.flatMap(([attrs, label]) => [
+    row("distillation_loss", [x("T", 77), steep("T", 77)], attrs, label),
+    row("distillation_slopes", [x("T", 77), steep("T", 77)], attrs, label),
+    row("distillation_topk_loss", [x("T", 77), named, logp], attrs, label),
+    row("distillation_topk_slopes", [x("T", 77), named, logp], attrs, label),
+  ]),
   row("sum_squares", [x("T", 37)], {}, "", false),
   row("swiglu", [x("T", 37), x("T", 37)]),
   row("geglu", [x("T", 37), x("T", 37)]),

@@ -4,6 +4,12 @@ import { attention, attention_grad } from "./attention.ts";
 import { attention_paged, kv_write, rope_write } from "./attention-paged.ts";
 import { add, div, maximum, mul, sub } from "./binary.ts";
 import { delta_rule, delta_rule_grad, gated_delta_net } from "./delta-rule.ts";
+import {
+  distillation_loss,
+  distillation_slopes,
+  distillation_topk_loss,
+  distillation_topk_slopes,
+} from "./distillation.ts";
 import { dropout } from "./dropout.ts";
 import {
   abs,
@@ -100,6 +106,10 @@ export const CORE = {
   rms_norm_weight_grad,
   swiglu_grad,
   geglu_grad,
+  distillation_loss,
+  distillation_slopes,
+  distillation_topk_loss,
+  distillation_topk_slopes,
 };
 
 export const FUSED = {
