@@ -4,8 +4,8 @@ import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, mkdir, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { holdLock } from "../formats/lock.ts";
 import { fail } from "../formats/source.ts";
-import { holdLock } from "./lock.ts";
 import type { HubName } from "./name.ts";
 import { type Hub, Passing, type RemoteFile, Unsatisfied } from "./remote.ts";
 
@@ -40,7 +40,9 @@ export async function downloadBlob(
     options.onBytes?.(file.bytes, 0);
     return 0;
   }
-  const lock = await holdLock(join(locks, `${file.digest.hex}.pith`), signal);
+  const lock = await holdLock(join(locks, `${file.digest.hex}.pith`), {
+    ...(signal && { signal }),
+  });
   try {
     // Another process may have finished it meanwhile.
     if (await isWhole(blob, file)) {

@@ -111,6 +111,19 @@ test.each([1, 2, 5, data.steps - 1])(
   },
 );
 
+test("two runs do not share a folder, and a run that is over leaves it free", async () => {
+  const options = { ...SETTINGS, folder: folder() };
+  const learner = await tinyLearner();
+  const job = fit(learner, data, options);
+  for await (const { step } of job)
+    if (step === 1)
+      await expect(run({ ...options, resume: true })).rejects.toThrow(
+        `Cannot train into ${JSON.stringify(options.folder)}: another run does: process ${process.pid} on `,
+      );
+  learner.close();
+  expect((await run({ ...options, resume: true })).result.step).toBe(data.steps);
+});
+
 test("a run that would not be the same is not resumed, and says what differs", async () => {
   const options = { ...SETTINGS, folder: folder(), settings: { data: { "a.jsonl": "digest 1" }, seed: 1 } };
   await stoppedAt(2, options);

@@ -1,10 +1,9 @@
 // The loop: steps, evaluation, the best weights, checkpoints, metrics. Knows no model, no method and no text: it drives a
 // `Learner` over `Batches`.
 
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
-import { fail } from "../formats/source.ts";
+import { holdLock } from "../formats/lock.ts";
 import type { Batches } from "./batches.ts";
 import {
   checkpointFolder,
@@ -92,7 +91,8 @@ const RECENT = 20;
 /**
  * Trains until the steps are done or patience ends. The learner then holds the best weights if there was evaluation
  * data, else the last.
- * @throws {Error} when the signal aborts, after a checkpoint; when a resumed run would not be the same.
+ * @throws {Error} when the signal aborts, after a checkpoint; when a resumed run would not be the same; when another
+ * process trains into the folder.
  * @throws {RangeError} when loss or gradient are not finite or the loss exceeds `max_loss`, before the update.
  */
 export function fit(learner: Learner, data: Batches, options: FitOptions): Job<StepEvent, FitResult> {
@@ -165,8 +165,11 @@ class Run {
   }
 
   async all(report: (step: StepEvent) => void, signal: AbortSignal): Promise<FitResult> {
-    await this.open();
+    const { folder } = this.options;
+    const busy = `Cannot train into ${JSON.stringify(folder)}: another run does`;
+    const lock = folder === undefined ? undefined : await holdLock(join(folder, ".lock"), { busy });
     try {
+      await this.open();
       if (this.state.step === 0 && this.options.evaluation) await this.evaluateFirst(signal);
       while (!this.state.finished) {
         if (signal.aborted) await this.interrupted(signal);
@@ -179,6 +182,7 @@ class Run {
       return this.result();
     } finally {
       await this.metrics?.close();
+      await lock?.release();
     }
   }
 
@@ -190,7 +194,6 @@ class Run {
       throw new Error(
         `Cannot train into ${JSON.stringify(folder)}: it holds a run at step ${last}, wanted an empty folder, or resume to go on`,
       );
-    await mkdir(folder, { recursive: true }).catch((cause) => fail("write", folder, cause));
     if (last !== undefined)
       this.state = await resume(this.checkpoints, last, this.learner, this.state.settings);
     this.savedStep = this.state.step;

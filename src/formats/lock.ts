@@ -5,7 +5,7 @@ import { mkdir, open, readFile, rename, stat, unlink, utimes } from "node:fs/pro
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fail } from "../formats/source.ts";
+import { fail } from "./source.ts";
 
 export interface Lock {
   release(): Promise<void>;
@@ -16,8 +16,14 @@ const STALE_MS = 60_000;
 const BEAT_MS = 10_000;
 const POLL_MS = 100;
 
-/** Waits until the lock is free and takes it. One of a process that is gone is free at once. */
-export async function holdLock(path: string, signal?: AbortSignal): Promise<Lock> {
+/**
+ * Waits until the lock is free and takes it. One of a process that is gone is free at once.
+ * @param options.busy instead of waiting: throws an error of this text, and who holds the lock
+ */
+export async function holdLock(
+  path: string,
+  { signal, busy }: { signal?: AbortSignal; busy?: string } = {},
+): Promise<Lock> {
   await mkdir(dirname(path), { recursive: true }).catch((cause) => fail("write", path, cause));
   const mark = `${process.pid} ${hostname()} ${randomBytes(8).toString("hex")}`;
   while (!(await take(path, mark))) {
@@ -26,6 +32,11 @@ export async function holdLock(path: string, signal?: AbortSignal): Promise<Lock
       const aside = `${path}.${randomBytes(6).toString("hex")}`;
       await rename(path, aside).catch(() => {});
       await unlink(aside).catch(() => {});
+    } else if (busy !== undefined) {
+      const [pid, host] = (await readFile(path, "utf8").catch(() => "")).split(" ");
+      throw new Error(
+        `${busy}: process ${pid || "unknown"} on ${host ?? "this machine"} holds ${JSON.stringify(path)}`,
+      );
     } else await sleep(POLL_MS, undefined, { ...(signal && { signal }) });
     signal?.throwIfAborted();
   }
