@@ -1,6 +1,12 @@
 /** pith: make and run small language models on your own device. The sub-paths hold the parts: `pith/engine`, ... */
 
 export {
+  type SynthesizeEvent,
+  type SynthesizeOptions,
+  type SynthesizeResult,
+  synthesize,
+} from "./distill/index.ts";
+export {
   type Embeddings,
   type EmbedOptions,
   Encoder,

@@ -153,7 +153,7 @@ function seed(text: string): number | bigint {
   return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
 }
 
-function schemaFile(path: string): JsonSchema {
+export function schemaFile(path: string): JsonSchema {
   let text: string;
   try {
     text = readFileSync(path, "utf8");

@@ -11,6 +11,7 @@ import {
   collect,
   count,
   number,
+  schemaFile,
 } from "./options.ts";
 import { version, visible } from "./output.ts";
 
@@ -117,6 +118,58 @@ export function program(): Command {
     )
     .addOption(choice("--type <type>", "type of the written weights (default: f32)", ["f32", "bf16", "f16"]));
   addTrainingOptions(train).action(async (options) => (await import("./train.ts")).train(options));
+
+  const synthesize = pith
+    .command("synthesize")
+    .description("Let a teacher write samples in the manner of yours, and keep those that pass.")
+    .requiredOption(
+      "--teacher <what>",
+      `${MODEL}; or URLs of OpenAI-compatible endpoints that serve one model: http://a:8000/v1,http://b:8000/v1`,
+    )
+    .requiredOption("--seeds <file>", "samples as tune reads them; may be given more than once", collect)
+    .requiredOption("--count <n>", "samples wanted", count(1))
+    .requiredOption("--out <file>", "JSONL of samples; a run that stopped goes on with it");
+  addModelOptions(synthesize)
+    .addOption(
+      choice("--prompts <which>", "new ones in the manner of the seeds, or the seeds' own (default: new)", [
+        "new",
+        "seeds",
+      ]),
+    )
+    .option("--shots <n>", "seeds shown for a new prompt (default: 3)", count(1))
+    .option(
+      "--answer-shots <n>",
+      "seeds shown with their answers before an answer (default: 0 for chat models, else as --shots)",
+      count(0),
+    )
+    .option("--raw", "no chat, even where the teacher can: texts are continued")
+    .option("--system <text>", "the system's message of every answer")
+    .option("--schema <file>", "answers are JSON documents that satisfy this JSON Schema", schemaFile)
+    .option("--max-tokens <n>", "most tokens of an answer (default: 512)", count(1))
+    .option("--prompt-tokens <n>", "most tokens of a prompt (default: 128)", count(1))
+    .option("--temperature <x>", "of prompts and answers (default: 0.8)", number)
+    .option("--top-p <x>", "only the likeliest that reach this probability", number)
+    .option("--stop <text>", "end an answer before this text; may be given more than once", collect)
+    .option("--agree <n>", "write so many answers, and keep the majority's (default: 1)", count(1))
+    .option("--agree-share <x>", "more than this share must agree (default: 0.5)", number)
+    .option("--min-prompt <n>", "shortest prompt, in characters", count(0))
+    .option("--max-prompt <n>", "longest prompt, in characters", count(1))
+    .option("--min-length <n>", "shortest answer, in characters", count(0))
+    .option("--max-length <n>", "longest answer, in characters", count(1))
+    .option("--near <x>", "prompts that are this much alike count as one (default: 0.7)", number)
+    .option("--max-attempts <n>", "end after so many (default: 20 for each sample)", count(1))
+    .option("--seed <n>", "of everything random (default: 0)", count(0))
+    .option("--adapter <path[=scale]>", ADAPTER, collect)
+    .option("--model <name>", "of endpoints: the model's name (default: the one that they serve)")
+    .option("--allow-host <name>", "a host that may be sent to; may be given more than once", collect)
+    .option("--concurrency <n>", "requests at once, of each URL (default: 8)", count(1))
+    .option("--timeout <seconds>", "longest wait for an answer (default: 240)", number)
+    .option("--price-in <x>", "of a million tokens of prompts, to tell the cost", number)
+    .option("--price-out <x>", "of a million tokens written", number)
+    .option("--json", "print JSON at the end")
+    .action(async (_, command: Command) =>
+      (await import("./synthesize.ts")).synthesize(command.optsWithGlobals()),
+    );
 
   const exporting = pith
     .command("export")

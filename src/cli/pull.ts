@@ -66,7 +66,7 @@ export async function locate(nameOrPath: string, options: { pull?: boolean }): P
 }
 
 /** Asks on the terminal; without one the answer is no. */
-async function agreed(question: string): Promise<boolean> {
+export async function agreed(question: string): Promise<boolean> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return false;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {

@@ -1,5 +1,6 @@
 // Endpoints as a teacher: what a model that is served elsewhere says of the student's samples.
 
+import { setMaxListeners } from "node:events";
 import { type EndpointOptions, EndpointPool, modelOf, scoreText } from "../remote/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { Sample } from "../train/index.ts";
@@ -30,6 +31,7 @@ export function endpointTeacher(urls: string | readonly string[], options: Endpo
       const settings = { model: await model, tokenizer };
       // One that fails ends the others: their answers would be thrown away.
       const failed = new AbortController();
+      setMaxListeners(0, failed.signal); // a listener for each sample
       const onAbort = () => failed.abort(signal!.reason);
       signal?.addEventListener("abort", onAbort, { once: true });
       try {

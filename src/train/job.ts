@@ -1,7 +1,7 @@
-// What a caller holds while something trains: events to iterate, a result to await.
+// What a caller holds while something long runs: events to iterate, a result to await.
 
 /**
- * Training that has begun. `for await` gives its steps from the first on, and leaving the loop stops it as an abort does;
+ * Long work that has begun, training or writing samples. `for await` gives its steps from the first on, and leaving the loop stops it as an abort does;
  * `await job.result` is enough to let it run to its end. What goes wrong rejects the one and is thrown in the other.
  */
 export class Job<Step, Result> implements AsyncIterable<Step> {
@@ -40,7 +40,7 @@ export class Job<Step, Result> implements AsyncIterable<Step> {
       }
       await this.result;
     } finally {
-      this.stop.abort(new Error("Training was stopped"));
+      this.stop.abort(new Error("The job was stopped"));
     }
   }
 }
