@@ -20,7 +20,7 @@ const { values: options } = parseArgs({
     shapes: {
       type: "string",
       default:
-        "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi,smollm3,granite,llama-yarn,gemma3,gpt2,lfm2,qwen3.5,bert",
+        "tiny-llama,tiny-qwen2,tiny-llama3,qwen3,mistral,phi,smollm3,granite,llama-yarn,gemma3,gemma4,gemma4-dense,gpt2,lfm2,qwen3.5,bert",
     },
     backend: { type: "string" },
     types: { type: "string" },

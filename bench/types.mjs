@@ -27,6 +27,10 @@ const base = {
 const factors = (/** @type {number} */ count, /** @type {number} */ step) =>
   Array.from({ length: count }, (_, i) => 1 + i * step);
 
+/** Every fifth layer sees all. @param {number} layers */
+const types5 = (layers) =>
+  Array.from({ length: layers }, (_, i) => (i % 5 === 4 ? "full_attention" : "sliding_attention"));
+
 /** config.json by name. @type {Record<string, Record<string, any>>} */
 export const types = {
   qwen3: { ...base, model_type: "qwen3", head_dim: 128, rope_theta: 1e6 },
@@ -61,6 +65,38 @@ export const types = {
     sliding_window: 128,
     query_pre_attn_scalar: 64,
     final_logit_softcapping: 30.5,
+  },
+  // As E2B: layers at the end that read earlier ones' keys and values, inputs for each layer.
+  gemma4: {
+    ...base,
+    model_type: "gemma4_text",
+    head_dim: 64,
+    num_key_value_heads: 1,
+    num_hidden_layers: 10,
+    layer_types: types5(10),
+    num_kv_shared_layers: 5,
+    use_double_wide_mlp: true,
+    global_head_dim: 128,
+    hidden_size_per_layer_input: 64,
+    vocab_size_per_layer_input: 49152,
+    sliding_window: 128,
+    final_logit_softcapping: 30.5,
+    rope_theta: undefined,
+  },
+  // As 31B: fewer heads in layers that see all, whose values are their keys.
+  "gemma4-dense": {
+    ...base,
+    model_type: "gemma4_text",
+    head_dim: 64,
+    num_hidden_layers: 5,
+    layer_types: types5(5),
+    attention_k_eq_v: true,
+    global_head_dim: 128,
+    num_global_key_value_heads: 1,
+    hidden_size_per_layer_input: 0,
+    sliding_window: 128,
+    final_logit_softcapping: 30.5,
+    rope_theta: undefined,
   },
   lfm2: {
     ...base,
@@ -172,7 +208,13 @@ function spread(name, shape, c) {
   const { hidden_size: C = c.n_embd, num_hidden_layers: L = c.n_layer } = c;
   const added = 0.24 / Math.sqrt(L) / (c.residual_multiplier ?? 1);
   const width = shape.at(-1) ?? 1;
-  if (c.model_type === "gemma3_text") {
+  if (/per_layer_input_norm/.test(name)) return { mean: added, std: added / 10 };
+  if (/embed_tokens_per_layer/.test(name)) return { mean: 0, std: c.hidden_size_per_layer_input ** -0.5 };
+  if (/per_layer_model_projection/.test(name)) return { mean: 0, std: 1 };
+  if (/layer_scalar/.test(name)) return { mean: 0.97, std: 0.01 };
+  if (/self_attn\.[qk]_norm/.test(name) && c.model_type === "gemma4_text")
+    return { mean: 1.4 / (shape[0] ?? 1) ** 0.25, std: 0.05 };
+  if (/^gemma[34]_text$/.test(c.model_type)) {
     // The embedding is scaled up, and norms stand behind each part.
     if (/embed_tokens/.test(name)) return { mean: 0, std: 1 / Math.sqrt(C) };
     if (name === "model.norm.weight") return { mean: 1, std: 0, signs: true };

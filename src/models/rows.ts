@@ -53,9 +53,12 @@ export function typeFor(
 ): { type: WeightType; fallback: boolean } {
   // llama.cpp computes with kernels of convolutions in f32 alone.
   if (source.shape.length < 2 || KERNEL.test(source.name)) return { type: "f32", fallback: false };
-  // Tables of positions and kinds are small, and llama.cpp leaves them in floats.
-  if (wanted && WEIGHT_TYPES[wanted].blockSize > 1 && FLOAT_TABLE.test(source.name))
-    return { type: "f32", fallback: false };
+  if (wanted && WEIGHT_TYPES[wanted].blockSize > 1) {
+    // Tables of positions and kinds are small, and llama.cpp leaves them in floats.
+    if (FLOAT_TABLE.test(source.name)) return { type: "f32", fallback: false };
+    if (KEPT.test(source.name) && WEIGHT_TYPES[source.type].blockSize === 1)
+      return { type: source.type, fallback: false };
+  }
   const type = wanted ?? source.type;
   const fits = source.shape.at(-1)! % WEIGHT_TYPES[type].blockSize === 0;
   return fits ? { type, fallback: false } : { type: "f16", fallback: true };
@@ -63,6 +66,8 @@ export function typeFor(
 
 const KERNEL = /\.conv(1d|\.conv)\.weight$/;
 const FLOAT_TABLE = /(\.wpe|\.position_embeddings|\.token_type_embeddings)\.weight$/;
+/** What llama.cpp leaves in floats too, in those that it has. */
+const KEPT = /\.per_layer_model_projection\.weight$/;
 
 const PIECE_VALUES = 2 ** 20;
 

@@ -13,9 +13,23 @@ const TEXT = "hello hello, world! héllo 🦙  low\n\n<|im_end|> 12345";
 const byteLevel = tinyByteLevel();
 const metaspace = tinyMetaspace();
 
+/** SentencePiece's spelling with merges in an order that no scores give, and no space in front: Gemma 4's way. */
+function mergesAlone(): ReturnType<typeof tinyMetaspace> {
+  const files = tinyMetaspace();
+  const { model, normalizer, decoder } = files.tokenizer as Record<string, Record<string, unknown[]>>;
+  normalizer!.normalizers!.shift();
+  decoder!.decoders!.pop();
+  model!.merges!.pop();
+  model!.merges!.push(["▁hel", "l"], ["▁hell", "o"]);
+  const vocab = model!.vocab as unknown as Record<string, number>;
+  vocab["▁hell"] = Object.keys(vocab).length;
+  return files;
+}
+
 test.each([
   ["byte-level", byteLevel, "gpt2"],
   ["SentencePiece", metaspace, "llama"],
+  ["SentencePiece by merges", mergesAlone(), "gemma4"],
 ])("%s: tokenizer.json -> GGUF -> tokenizer.json keeps every id", (_, files, model) => {
   const first = loadTokenizerJson(files.tokenizer, files.config, "first");
   const metadata = tokenizerToGguf(first);
@@ -108,7 +122,7 @@ test("GGUF: errors name the key, what was found and what is wanted", () => {
   const string = (value: string): GgufValue => ({ type: "string", value });
   const strings = (value: string[]): GgufValue => ({ type: "array", of: "string", value });
   expect(load("model", string("rwkv"))).toThrow(
-    '"tokenizer.ggml.model" is "rwkv", want "llama", "gpt2" or "bert"',
+    '"tokenizer.ggml.model" is "rwkv", want "llama", "gpt2", "gemma4" or "bert"',
   );
   expect(load("pre", string("new"))).toThrow('"tokenizer.ggml.pre" is "new", want one of llama-bpe, llama3,');
   expect(load("tokens", undefined)).toThrow('Cannot read "m.gguf": "tokenizer.ggml.tokens" is missing');

@@ -49,16 +49,20 @@ export function tokenizerToGguf(tokenizer: Tokenizer, size = tokenizer.vocabSize
     string("ggml.pre", pre.names[0]!);
     metadata.set("tokenizer.ggml.tokens", { type: "array", of: "string", value: tokens });
     metadata.set("tokenizer.ggml.token_type", { type: "array", of: "int32", value: types });
-    const merges = origin.merges!.map(([left, right]) => `${left} ${right}`);
-    metadata.set("tokenizer.ggml.merges", { type: "array", of: "string", value: merges });
+    metadata.set("tokenizer.ggml.merges", mergeList(origin.merges!));
   } else if (origin.model === "llama") {
-    const scores = new Float32Array(size);
-    scores.set(origin.scores ?? scoresOfMerges(vocabulary, origin.merges!, at));
-    string("ggml.model", "llama");
-    string("ggml.pre", "default");
+    const scores = origin.scores ?? scoresOfMerges(vocabulary, origin.merges!);
+    // Merges that no scores give: llama.cpp has a kind of tokenizer for them, which puts no space in front.
+    const byScores = typeof scores !== "string";
+    if (!byScores && origin.spacePrefix) throw new RangeError(at + scores);
+    string("ggml.model", byScores ? "llama" : "gemma4");
+    if (byScores) string("ggml.pre", "default");
     metadata.set("tokenizer.ggml.tokens", { type: "array", of: "string", value: tokens });
-    metadata.set("tokenizer.ggml.scores", { type: "array", of: "float32", value: scores });
+    const all = new Float32Array(size);
+    if (byScores) all.set(scores);
+    metadata.set("tokenizer.ggml.scores", { type: "array", of: "float32", value: all });
     metadata.set("tokenizer.ggml.token_type", { type: "array", of: "int32", value: types });
+    if (!byScores) metadata.set("tokenizer.ggml.merges", mergeList(origin.merges!));
     flag("add_space_prefix", origin.spacePrefix ?? false);
   } else {
     throw new RangeError(
@@ -77,6 +81,12 @@ export function tokenizerToGguf(tokenizer: Tokenizer, size = tokenizer.vocabSize
   if (tokenizer.chatTemplate !== undefined) string("chat_template", tokenizer.chatTemplate);
   return metadata;
 }
+
+const mergeList = (merges: readonly (readonly [string, string])[]): GgufValue => ({
+  type: "array",
+  of: "string",
+  value: merges.map(([left, right]) => `${left} ${right}`),
+});
 
 /**
  * Contents of tokenizer.json and tokenizer_config.json. A tokenizer that was read from a tokenizer.json gives that
@@ -218,13 +228,12 @@ function mergesOfScores(vocabulary: Vocabulary, scores: Float32Array): [string, 
 
 /**
  * Scores that merge in the order of a list: entries made by earlier merges score higher. This is the same tokenizer
- * only if the list has every split of every entry it makes, side by side, as lists made from SentencePiece do.
+ * only if the list has every split of every entry it makes, side by side, as lists made from SentencePiece do; or why it is not.
  */
 function scoresOfMerges(
   vocabulary: Vocabulary,
   merges: readonly (readonly [string, string])[],
-  at: string,
-): Float32Array {
+): Float32Array | string {
   const scores = new Float32Array(vocabulary.tokens.length);
   const counts = new Map<string, number>();
   let group = 0;
@@ -233,9 +242,7 @@ function scoresOfMerges(
     const token = left + right;
     if (token !== last) {
       if (counts.has(token)) {
-        throw new RangeError(
-          `${at}its merges into ${JSON.stringify(token)} are not side by side, want SentencePiece's order`,
-        );
+        return `its merges into ${JSON.stringify(token)} are not side by side, want SentencePiece's order`;
       }
       group++;
       last = token;
@@ -247,9 +254,9 @@ function scoresOfMerges(
     const token = vocabulary.tokens[merged]!;
     const unused = counts.get(token) ?? 0;
     if (unused === 0) {
-      throw new RangeError(
-        `${at}SentencePiece would merge ${JSON.stringify(vocabulary.tokens[left])} and ` +
-          `${JSON.stringify(vocabulary.tokens[right])}, but its merges do not, want every split of ${JSON.stringify(token)}`,
+      return (
+        `SentencePiece would merge ${JSON.stringify(vocabulary.tokens[left])} and ` +
+        `${JSON.stringify(vocabulary.tokens[right])}, but its merges do not, want every split of ${JSON.stringify(token)}`
       );
     }
     counts.set(token, unused - 1);

@@ -9,13 +9,13 @@ import {
   getStrings,
   required,
 } from "../formats/index.ts";
-import { bpeFromMerges } from "./bpe-build.ts";
+import { bpeFromMerges, metaspaceWords } from "./bpe-build.ts";
 import { preByName, preNames } from "./patterns.ts";
 import { compile, isolate } from "./pre-tokenizer.ts";
 import { addedTokens, spmTokenizer } from "./spm.ts";
 import { TextTokenizer, type TokenizerParts } from "./text-tokenizer.ts";
 import type { Tokenizer } from "./types.ts";
-import { byteOf, MAX_VOCABULARY, type Spelling, TOKEN_TYPE, Vocabulary } from "./vocabulary.ts";
+import { byteOf, MAX_VOCABULARY, METASPACE, type Spelling, TOKEN_TYPE, Vocabulary } from "./vocabulary.ts";
 import { loadWordPieceGguf } from "./wordpiece-gguf.ts";
 
 /** Control tokens that end a turn or a text in some model, by their text. */
@@ -36,16 +36,17 @@ const END_TOKENS = [
 
 /**
  * The tokenizer of a GGUF file: `tokenizer.ggml.model` "llama" (SentencePiece BPE by scores) or "gpt2" (byte-level
- * BPE, split as `tokenizer.ggml.pre` says) or "bert" (WordPiece).
+ * BPE, split as `tokenizer.ggml.pre` says) or "gemma4" (SentencePiece's spelling, BPE by merges) or "bert" (WordPiece).
  * @throws {TypeError | RangeError} naming the file, the key, the value found and the values wanted.
  */
 export function loadTokenizerGguf(gguf: Pick<GgufFile, "name" | "metadata">): Tokenizer {
   const model = required(getString(gguf, "tokenizer.ggml.model"), gguf, "tokenizer.ggml.model");
   if (model === "llama") return loadSpm(gguf);
   if (model === "gpt2") return loadByteLevel(gguf);
+  if (model === "gemma4") return loadMetaspaceMerges(gguf);
   if (model === "bert") return loadWordPieceGguf(gguf);
   throw new RangeError(
-    `Cannot read ${JSON.stringify(gguf.name)}: "tokenizer.ggml.model" is ${JSON.stringify(model)}, want "llama", "gpt2" or "bert"`,
+    `Cannot read ${JSON.stringify(gguf.name)}: "tokenizer.ggml.model" is ${JSON.stringify(model)}, want "llama", "gpt2", "gemma4" or "bert"`,
   );
 }
 
@@ -74,6 +75,32 @@ function loadSpm(gguf: File): Tokenizer {
     addBos: getBoolean(gguf, "tokenizer.ggml.add_bos_token") ?? true,
     addEos: getBoolean(gguf, "tokenizer.ggml.add_eos_token") ?? false,
     chatTemplate: getString(gguf, "tokenizer.chat_template"),
+  });
+}
+
+function loadMetaspaceMerges(gguf: File): Tokenizer {
+  const vocabulary = readVocabulary(gguf, "metaspace");
+  const merges = readMerges(gguf);
+  const special = specialIds(gguf, vocabulary, {});
+  const where = `Cannot read ${JSON.stringify(gguf.name)}: "tokenizer.ggml.merges"`;
+  const extras = { unkId: special.unkId, fuseUnk: true, byteFallback: true };
+  const bpe = bpeFromMerges(vocabulary, merges, extras, where);
+  const words = metaspaceWords(vocabulary) ?? ((text: string) => [text]);
+  const { bosId, eosIds } = special;
+  const addBos = getBoolean(gguf, "tokenizer.ggml.add_bos_token") ?? true;
+  const addEos = getBoolean(gguf, "tokenizer.ggml.add_eos_token") ?? false;
+  return new TextTokenizer({
+    vocabulary,
+    added: addedTokens(vocabulary),
+    encodeText(section, _first, out) {
+      for (const word of words(section.replaceAll(" ", METASPACE))) bpe.encode(word, out);
+    },
+    prefix: addBos && bosId !== undefined ? [bosId] : [],
+    suffix: addEos && eosIds[0] !== undefined ? [eosIds[0]] : [],
+    stripsLeadingSpace: false,
+    ...special,
+    chatTemplate: getString(gguf, "tokenizer.chat_template"),
+    origin: { model: "llama", merges, spacePrefix: false },
   });
 }
 
