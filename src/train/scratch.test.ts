@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { openModel } from "../models/index.ts";
+import { openModel, parameterValues } from "../models/index.ts";
 import { configOfShape, initialValues } from "./initial.ts";
 import { type ScratchOptions, train } from "./scratch.ts";
 import { holdOut } from "./split.ts";
@@ -101,6 +101,32 @@ test("a gpt2 of the same measures is nanoGPT's, and its first weights are GPT-2'
   expect([...values("transformer.h.0.ln_1.bias", [2])]).toEqual([0, 0]);
   expect([...values("model.norm.weight", [2])]).toEqual([1, 1]);
   expect(configOfShape({ layers: 1, heads: 2, width: 128, ctx: 8 }).intermediate_size).toBe(352);
+});
+
+test("a gemma4 keeps what transformers does not train", async () => {
+  const fields = {
+    model_type: "gemma4_text",
+    hidden_size: 32,
+    intermediate_size: 48,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    head_dim: 8,
+    global_head_dim: 16,
+    hidden_size_per_layer_input: 4,
+    vocab_size_per_layer_input: 14,
+    vocab_size: 14,
+    max_position_embeddings: 16,
+    layer_types: ["sliding_attention", "full_attention"],
+  };
+  const config = await file("gemma4.json", JSON.stringify(fields));
+  const out = folder();
+  const result = await train({ ...TINY, config, out, max_steps: 30 }).result;
+  expect(result.eval_loss).toBeLessThan(result.first_eval! - 0.3);
+  const model = await openModel(out);
+  const scalar = async (i: number) => [...(await parameterValues(model, `model.layers.${i}.layer_scalar`))];
+  expect([await scalar(0), await scalar(1)]).toEqual([[1], [1]]);
+  await model.close();
 });
 
 test("what cannot be trained is refused before anything is written, and says why", async () => {
