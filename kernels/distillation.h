@@ -50,7 +50,8 @@ PITH_INLINE V log_of(const Row& row, V x, float inverse) {
   return max(splat(LEAST_LOG), (x - splat(row.top)) * splat(inverse) - splat(row.lse));
 }
 
-// A bucket's part of the loss, and q g (up to a constant in g, which changes no slope).
+// A bucket's part of the loss, and q g (up to a constant in g, which changes no slope). KIND: MIXTURES are all that have one.
+constexpr int MIXTURES = JSD;
 template <int KIND>
 PITH_INLINE void diverge(const Divergence& d, V lp, V lq, V p, V q, V* part, V* qg) {
   if constexpr (KIND == FORWARD_KL) {
@@ -61,10 +62,10 @@ PITH_INLINE void diverge(const Divergence& d, V lp, V lq, V p, V q, V* part, V* 
     *part = *qg - q + p;
   } else {
     V m = max(splat(d.wp) * p + splat(d.wq) * q, splat(LEAST_MIXTURE)), lm = log(m);
-    if constexpr (KIND == JSD) {
+    if (d.kind == JSD) {
       *qg = splat(d.wq) * (q * (lq - lm));
       *part = splat(d.wp) * (p * (lp - lm)) + *qg;
-    } else if constexpr (KIND == SKEW_KL) {
+    } else if (d.kind == SKEW_KL) {
       *part = p * (lp - lm) - p + m;
       *qg = -p * (splat(d.wq) * q / m);
     } else {
@@ -80,13 +81,9 @@ struct Kind {
 };
 template <class F>
 PITH_INLINE void with_divergence(int kind, F f) {
-  switch (kind) {
-    case FORWARD_KL: return f(Kind<FORWARD_KL>());
-    case REVERSE_KL: return f(Kind<REVERSE_KL>());
-    case JSD: return f(Kind<JSD>());
-    case SKEW_KL: return f(Kind<SKEW_KL>());
-    case SKEW_REVERSE_KL: return f(Kind<SKEW_REVERSE_KL>());
-  }
+  if (kind == FORWARD_KL) return f(Kind<FORWARD_KL>());
+  if (kind == REVERSE_KL) return f(Kind<REVERSE_KL>());
+  f(Kind<MIXTURES>());
 }
 
 // A sum whose terms come in ascending columns.
@@ -112,7 +109,7 @@ PITH_INLINE V plain_softmax(const Slopes& s, V z) { return exp_negative((z - spl
 
 // The loss of a row of n logits by a row of the teacher's; with `s` its slopes too.
 template <int KIND>
-static float dense_row(const Divergence& d, const Row& student, const Row& teacher, int64_t n, const Slopes* s) {
+__attribute__((noinline)) static float dense_row(const Divergence& d, const Row& student, const Row& teacher, int64_t n, const Slopes* s) {
   Total loss, mean;
   bool keeps = s && s->keep, shaped = s && s->cap > 0, same = d.inverse == 1.0f;
   for (int64_t i = 0; i < n; i += 16) {
@@ -185,9 +182,10 @@ static float tail_sum(const float* x, int64_t n, const Named& a, float top, floa
   return total;
 }
 
-// As dense_row. `block`: NAMED_BLOCK floats of scratch. `s->keep` is not used.
+// As dense_row; says what the student's row is. `block`: NAMED_BLOCK floats of scratch. `s->keep` is not used.
 template <int KIND>
-static float named_row(const Divergence& d, const float* x, int64_t n, const Named& a, const Slopes* s, float* block) {
+__attribute__((noinline)) static float named_row(const Divergence& d, Row* of, const float* x, int64_t n, const Named& a,
+                                                 const Slopes* s, float* block) {
   Row student = {x, row_max(x, n), 0};
   bool whole = a.count >= n;
   float rest = whole ? 0 : tail_sum(x, n, a, student.top, d.inverse, block);
@@ -197,6 +195,7 @@ static float named_row(const Divergence& d, const float* x, int64_t n, const Nam
   });
   float all = rest + chosen.all();
   student.lse = log1(all);
+  *of = student;
 
   Total loss, mean;
   double mass = 1;
@@ -233,12 +232,11 @@ static float named_row(const Divergence& d, const float* x, int64_t n, const Nam
     V q = exp_negative(log_of(student, z, d.inverse));
     return finish(q * tail, q, z);
   });
-  each_named(a, [&](int64_t k, I mask, V lp, V z) PITH_LAMBDA {
+  each_named(a, [&](int64_t k, I, V lp, V z) PITH_LAMBDA {
     V lq = log_of(student, z, d.inverse), q = exp_negative(lq), part, qg;
     diverge<KIND>(d, lp, lq, exp_negative(lp), q, &part, &qg);
     float slope[16];
     store(slope, finish(qg - splat(g) * q, q, z));
-    (void)mask;
     for (int64_t j = 0; j < 16 && k + j < a.K; j++)
       if (a.ids[k + j] >= 0) s->out[a.ids[k + j]] = slope[j];
   });
@@ -291,8 +289,9 @@ static void distillation_named(const Run& run, const Node& node, int thread) {
     const float* x = logits + r * n;
     Named a = named_of(ids(node, 2) + r * K, data(node, 3) + r * K, K, x, block + NAMED_BLOCK);
     Slopes s = plain_slopes(d, y + r * n);
+    Row of;
     float loss = 0;
-    with_divergence(d.kind, [&](auto k) { loss = named_row<decltype(k)::KIND>(d, x, n, a, SLOPES ? &s : nullptr, block); });
+    with_divergence(d.kind, [&](auto k) { loss = named_row<decltype(k)::KIND>(d, &of, x, n, a, SLOPES ? &s : nullptr, block); });
     if (!SLOPES) y[r] = loss;
   });
 }

@@ -13,8 +13,9 @@ constexpr int64_t LEAST_ROWS = 32, MOST_ROWS = 512;
 
 // Floats between rows of logits: an odd number of cache lines, so that rows do not share their sets.
 PITH_INLINE int64_t logits_stride(int64_t V_) { return ((V_ + 15) / 16 | 1) * 16; }
-PITH_INLINE int64_t loss_rows(int64_t V_, int64_t R) {
-  int64_t rows = LOGITS_BYTES / (logits_stride(V_) * 4) / 6 * 6;
+// Rows of a chunk that has `floats` floats of scratch for each.
+PITH_INLINE int64_t loss_rows(int64_t floats, int64_t R) {
+  int64_t rows = LOGITS_BYTES / (floats * 4) / 6 * 6;
   rows = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
   if (R <= rows) return R;
   int64_t chunks = (R + rows - 1) / rows, even = (R + chunks - 1) / chunks;  // alike, so that none packs weights for a few
@@ -63,10 +64,13 @@ static void loss_row(const Loss& l, float* row, int64_t V_, int64_t r) {
   row[target] -= factor * slope;
 }
 
-static void run_loss(const Run& run, const Loss& l, int thread) {
+// x wᵀ of `most` rows at a time. While products are made, fill(first row, rows) does this thread's part of what else a row
+// needs; then of_row(products, first row of the chunk, row in it) puts slopes in their place, if they are wanted.
+template <class Fill, class OfRow>
+static void run_rows(const Run& run, const Loss& l, int64_t most, Fill fill, OfRow of_row, int thread) {
   const Tensor &x = *l.x, &w = *l.w;
   int64_t V_ = w.rows, d = w.cols, R = d > 0 ? x.rows * x.cols / d : 0;
-  int64_t ld = logits_stride(V_), most = loss_rows(V_, R), begin, end;
+  int64_t ld = logits_stride(V_), begin, end;
   float *logits = (float*)run.shared, *xs = (float*)x.data;
   uint8_t* local = run.local[thread];
   auto meet = [&] {
@@ -82,13 +86,10 @@ static void run_loss(const Run& run, const Loss& l, int thread) {
     meet();
     share((V_ + 15) / 16, 4, run.threads, thread, &begin, &end);
     times_transposed(logits, ld, rows, a, d, w, begin, end, false, l.bf16, local);
+    fill(r0, rows);
     meet();
-    Loss part = l;
-    part.targets += r0;
-    if (l.loss) part.loss += r0;
-    if (l.factor) part.factor += r0;
     share(rows, 1, run.threads, thread, &begin, &end);
-    for (int64_t r = begin; r < end; r++) loss_row(part, logits + r * ld, V_, r);
+    for (int64_t r = begin; r < end; r++) of_row(logits + r * ld, r0, r);
     if (!l.dx && !l.sum) continue;
     meet();
     if (l.dx) {
@@ -102,9 +103,16 @@ static void run_loss(const Run& run, const Loss& l, int thread) {
   }
 }
 
+static void run_loss(const Run& run, const Loss& l, int thread) {
+  int64_t V_ = l.w->rows, R = l.w->cols > 0 ? l.x->rows * l.x->cols / l.w->cols : 0;
+  run_rows(
+      run, l, loss_rows(logits_stride(V_), R), [](int64_t, int64_t) {},
+      [&](float* row, int64_t r0, int64_t r) { loss_row(l, row, V_, r0 + r); }, thread);
+}
+
 static size_t loss_shared(const Tensor& x, const Tensor& w) {
   int64_t R = w.cols > 0 ? x.rows * x.cols / w.cols : 0;
-  return size_t(loss_rows(w.rows, R) * logits_stride(w.rows) * 4);
+  return size_t(loss_rows(logits_stride(w.rows), R) * logits_stride(w.rows) * 4);
 }
 
 // [loss [R, 1], (dx [R, d])], [x [R, d], w [V, d], targets [R], (sum (w) [V, d])]; ints: dx, sum, bf16; floats: scale, cap

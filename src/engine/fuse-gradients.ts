@@ -2,6 +2,7 @@
  * Rewrites a program with gradients so that it takes less memory and fewer passes over it: gradients go straight into the
  * states that sum them, as soon as what they are made of is there, and what is added to a product is added by it.
  */
+import { areWeights, type LinearDistillationAttrs } from "./ops/linear-distillation.ts";
 import { areOnes } from "./ops/loss.ts";
 import { type Program, withNodes } from "./program.ts";
 import type { Node, Tensor } from "./tensor.ts";
@@ -48,19 +49,27 @@ export function fuseGradients(program: Program): Program {
       replace(node, { ...node, op: "accumulate_tn", inputs: [sum, ...node.inputs], outputs: [] });
     } else if (own && node.op === "scatter_add_rows") {
       replace(node, { op: "accumulate_rows", inputs: [sum, ...node.inputs], outputs: [], attrs: {} });
-    } else if (own && node.op === "linear_cross_entropy_weight_grad" && intoLoss(sum, node)) {
+    } else if (own && intoLoss(sum, node)) {
       gone.add(node);
     } else {
       after(node, { op: "accumulate", inputs: [sum, x], outputs: [], attrs: {} });
     }
     return true;
   };
-  /** The loss itself sums the gradient by its weight, when every row counts once. */
-  const intoLoss = (sum: Tensor, { inputs: [x, w, targets, dloss] }: Node): boolean => {
-    const loss = program.nodes.find(
-      (n) => n.op === "linear_cross_entropy" && [x, w, targets].every((t, i) => n.inputs[i] === t),
-    );
-    if (loss?.inputs.length !== 3 || instead.has(loss) || !areOnes(dloss!)) return false;
+  /** The loss itself sums the gradient by its weight, when every row counts as it does there. */
+  const intoLoss = (sum: Tensor, node: Node): boolean => {
+    const [op, operands] =
+      node.op === "linear_cross_entropy_weight_grad"
+        ? (["linear_cross_entropy", 3] as const)
+        : (["linear_distillation", 5] as const);
+    const whole =
+      op === "linear_cross_entropy"
+        ? areOnes(node.inputs[3]!)
+        : node.op === "linear_distillation_grad" &&
+          areWeights(node.inputs[5]!, node.inputs[6]!, node.attrs as LinearDistillationAttrs);
+    const same = node.inputs.slice(0, operands);
+    const loss = program.nodes.find((n) => n.op === op && same.every((t, i) => n.inputs[i] === t));
+    if (!whole || loss?.inputs.length !== operands || instead.has(loss)) return false;
     replace(loss, { ...loss, inputs: [...loss.inputs, sum], attrs: { ...loss.attrs, sum: true } });
     return true;
   };
@@ -104,6 +113,7 @@ export function lowered(program: Program): Program {
 const LOWERED = new Set<string>([
   ...["matmul_nt", "matmul_nn", "matmul_tn", "accumulate_tn"],
   ...["linear_cross_entropy", "linear_cross_entropy_weight_grad"],
+  ...["linear_distillation", "linear_distillation_grad"],
 ]);
 
 function isProduct(node: Node): boolean {

@@ -27,6 +27,7 @@ const NONE: Record<string, string> = {
   geglu_grad: "second derivatives are not needed",
   linear_cross_entropy_weight_grad: "second derivatives are not needed",
   distillation_slopes: "second derivatives are not needed",
+  linear_distillation_grad: "second derivatives are not needed",
   distillation_topk_slopes: "second derivatives are not needed",
   clear_state: "the optimizer itself",
   accumulate_tn: "the optimizer itself",
@@ -38,6 +39,13 @@ const CONSTANT: Partial<Record<string, readonly number[]>> = {
   rope: [2],
   distillation_loss: [1],
   distillation_topk_loss: [2],
+  linear_distillation: [3, 4],
+};
+/** Outputs that are differentiated, where that is not all of them. */
+const LOSSES: Partial<Record<string, number>> = {
+  attention: 1,
+  linear_cross_entropy: 1,
+  linear_distillation: 2,
 };
 
 test("every row of the table has a case", () => {
@@ -78,13 +86,11 @@ async function differences(c: Case, zero: boolean, composed: true | "core"): Pro
         const exact = "int8" in attrs ? { ...attrs, int8: false } : attrs; // rounding has no derivative
         const outputs = g.emit(c.op, inputs, exact as never);
         let loss: Tensor | undefined;
-        outputs
-          .slice(0, c.op === "attention" || c.op === "linear_cross_entropy" ? 1 : undefined)
-          .forEach((y, i) => {
-            const flat = nn.reshape(y, [1, size(y.shape, dims)]);
-            const weighed = nn.sum_last(nn.mul(flat, g.param(`weigh${i}`, flat.shape)));
-            loss = loss ? nn.add(loss, weighed) : weighed;
-          });
+        outputs.slice(0, LOSSES[c.op]).forEach((y, i) => {
+          const flat = nn.reshape(y, [1, size(y.shape, dims)]);
+          const weighed = nn.sum_last(nn.mul(flat, g.param(`weigh${i}`, flat.shape)));
+          loss = loss ? nn.add(loss, weighed) : weighed;
+        });
         if (!withGradients) return { loss: loss! };
         const wrt = inputs.filter((_, i) => isFloat[i]);
         if (zero) return { loss: loss! };

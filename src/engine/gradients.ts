@@ -2,10 +2,13 @@
  * Reverse-mode differentiation of a recording: appends the gradient nodes to the same recorder. The rules are the op
  * table's; this file only walks, and decides what is computed again instead of kept.
  */
-import { add, linear_cross_entropy, scale, shift } from "./nn.ts";
+import { fuseLosses } from "./fuse-losses.ts";
+import { add, scale, shift } from "./nn.ts";
 import { OPS } from "./ops/index.ts";
 import { isWritten } from "./program.ts";
 import type { Node, Recorder, Tensor } from "./tensor.ts";
+
+export { fuseLosses };
 
 export interface GradientOptions {
   /**
@@ -17,7 +20,7 @@ export interface GradientOptions {
 
 /**
  * d(Σ loss) / d(each of `wrt`), recorded after what there is. The recording must be of rows with gradients (`record(build,
- * { composed: true })`). A head followed by cross_entropy becomes `linear_cross_entropy`, so that no program holds a batch's
+ * { composed: true })`). A head followed by its losses becomes one op (fuse-losses.ts), so that no program holds a batch's
  * logits. Tensors that the loss does not depend on give an error that names them.
  */
 export function gradients(
@@ -26,7 +29,7 @@ export function gradients(
   { recompute = false }: GradientOptions = {},
 ): Tensor[] {
   const g = loss.recorder;
-  fuseLosses(g);
+  fuseLosses(g, loss);
   const nodes = [...g.nodes];
   const active = new Set<Tensor>(wrt);
   for (const node of nodes)
@@ -87,44 +90,4 @@ function repeat(g: Recorder, nodes: readonly Node[], kept: Tensor): Map<Tensor, 
     });
   }
   return again;
-}
-
-/**
- * Puts linear_cross_entropy in the place of every cross_entropy of x wᵀ, perhaps with a factor and a cap. `gradients` does
- * so; a program without gradients asks for it with `grad` false.
- */
-export function fuseLosses(g: Recorder, grad = true): void {
-  const uses = new Map<Tensor, number>();
-  const maker = new Map<Tensor, Node>();
-  for (const node of g.nodes) {
-    for (const t of node.inputs) uses.set(t, (uses.get(t) ?? 0) + 1);
-    for (const t of node.outputs) maker.set(t, node);
-  }
-  /** The node of this op that alone makes `t`, for one user. */
-  const own = (t: Tensor | undefined, op: Node["op"]): Node | undefined => {
-    const node = t && uses.get(t) === 1 ? maker.get(t) : undefined;
-    return node?.op === op ? node : undefined;
-  };
-  const factor = (node: Node) => (node.attrs as { c: number }).c;
-  g.nodes.forEach((node, i) => {
-    if (node.op !== "cross_entropy") return;
-    const attrs = { scale: 1, cap: 0, grad };
-    let [logits, targets] = node.inputs as [Tensor, Tensor];
-    const outer = own(logits, "scale");
-    const inner = own(own(outer?.inputs[0], "tanh")?.inputs[0], "scale");
-    if (outer && inner && Math.abs(factor(outer) * factor(inner) - 1) < 1e-12) {
-      attrs.cap = factor(outer);
-      logits = inner.inputs[0]!;
-    }
-    const scaled = own(logits, "scale");
-    if (scaled) {
-      attrs.scale = factor(scaled);
-      logits = scaled.inputs[0]!;
-    }
-    const head = own(logits, "matmul_nt");
-    if (head?.inputs.length !== 2) return;
-    linear_cross_entropy(head.inputs[0]!, head.inputs[1]!, targets, attrs);
-    const made = g.nodes.pop()!; // it belongs where the loss was, and gives that loss
-    g.nodes[i] = { ...made, outputs: [node.outputs[0]!, ...made.outputs.slice(1)] };
-  });
 }

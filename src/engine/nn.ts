@@ -9,6 +9,7 @@ import type { DistillationAttrs } from "./ops/distillation.ts";
 import type { DropoutAttrs } from "./ops/dropout.ts";
 import type { OpName } from "./ops/index.ts";
 import type { LinearAttrs } from "./ops/linear.ts";
+import type { LinearDistillationAttrs, LinearDistillationGradAttrs } from "./ops/linear-distillation.ts";
 import type { LinearCrossEntropyAttrs } from "./ops/loss.ts";
 import type { Dim, Shape, Tensor } from "./tensor.ts";
 
@@ -275,6 +276,32 @@ export const linear_cross_entropy_weight_grad = (
   dloss: Tensor,
   attrs: LinearCrossEntropyAttrs,
 ): Tensor => one("linear_cross_entropy_weight_grad", [x, w, targets, dloss], attrs);
+/**
+ * x [R, d], w [V, d], targets [R] or undefined, the teacher: [x [R, e], w [V, e]] or [ids [R, K], logp [R, K]], (state: sum
+ * [V, d]) -> cross-entropy [R, 1], distillation [R, 1], (dx [R, d]): see ops/linear-distillation.ts
+ */
+export const linear_distillation = (
+  x: Tensor,
+  w: Tensor,
+  targets: Tensor | undefined,
+  teacher: readonly [Tensor, Tensor],
+  attrs: Partial<LinearDistillationAttrs> = {},
+): Tensor[] =>
+  all("linear_distillation", [x, w, targets ?? x, ...teacher], {
+    ...distilled({}),
+    scale: 1,
+    cap: 0,
+    teacher_scale: 1,
+    teacher_cap: 0,
+    ce_weight: 1,
+    kd_weight: 1,
+    masked: true,
+    grad: false,
+    ...attrs,
+  });
+/** The operands of linear_distillation, dce [R, 1], dkd [R, 1] -> [R, d] or [V, d] */
+export const linear_distillation_grad = (inputs: Tensor[], attrs: LinearDistillationGradAttrs): Tensor =>
+  one("linear_distillation_grad", inputs, attrs);
 /** Gradients of rms_norm by x, and by w [n]. */
 export const rms_norm_grad = (x: Tensor, w: Tensor, dy: Tensor, eps: number): Tensor =>
   one("rms_norm_grad", [x, w, dy], { eps });

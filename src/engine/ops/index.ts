@@ -42,6 +42,7 @@ import {
   slice_last,
 } from "./layout.ts";
 import { linear } from "./linear.ts";
+import { linear_distillation, linear_distillation_grad } from "./linear-distillation.ts";
 import { lora } from "./lora.ts";
 import { linear_cross_entropy, linear_cross_entropy_weight_grad } from "./loss.ts";
 import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
@@ -126,6 +127,8 @@ export const FUSED = {
   gated_delta_net,
   linear_cross_entropy,
   linear_cross_entropy_weight_grad,
+  linear_distillation,
+  linear_distillation_grad,
   rope_write,
   linear,
 };

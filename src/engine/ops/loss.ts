@@ -43,17 +43,28 @@ const encode = ({ scale, cap, grad, sum, bf16 }: LinearCrossEntropyAttrs) => ({
   floats: [scale, cap],
 });
 
-function logitsOf(x: Tensor, w: Tensor, { scale, cap }: LinearCrossEntropyAttrs): Tensor {
+/** What makes logits of x wᵀ. */
+export interface Head {
+  readonly scale: number;
+  readonly cap: number;
+}
+
+export function logitsOf(x: Tensor, w: Tensor, { scale, cap }: Head): Tensor {
   const y = scaleBy(matmul_nt(x, w, { int8: false }), scale);
   return cap > 0 ? scaleBy(tanh(scaleBy(y, 1 / cap)), cap) : y;
 }
 
-/** Of each row's loss by x wᵀ: (softmax - onehot) · scale · (1 - (logits / cap)²), 0 where there is no target. */
-function slopes(logits: Tensor, targets: Tensor, { scale, cap }: LinearCrossEntropyAttrs): Tensor {
-  const d = scaleBy(crossEntropySlopes(logits, targets), scale);
-  if (cap === 0) return d;
+/** Slopes by x wᵀ, of those by its logits: d · scale · (1 - (logits / cap)²). */
+export function throughHead(d: Tensor, logits: Tensor, { scale, cap }: Head): Tensor {
+  const scaled = scaleBy(d, scale);
+  if (cap === 0) return scaled;
   const part = scaleBy(logits, 1 / cap);
-  return mul(d, shift(scaleBy(mul(part, part), -1), 1));
+  return mul(scaled, shift(scaleBy(mul(part, part), -1), 1));
+}
+
+/** Of each row's loss by x wᵀ; 0 where there is no target. */
+function slopes(logits: Tensor, targets: Tensor, head: Head): Tensor {
+  return throughHead(crossEntropySlopes(logits, targets), logits, head);
 }
 
 /**
@@ -91,14 +102,20 @@ export const linear_cross_entropy: FusedOp<LinearCrossEntropyAttrs> = {
   },
 };
 
-/** Whether a tensor is made to hold ones: the gradient of a sum by what is summed. */
-export function areOnes(t: Tensor): boolean {
+/** What every element of a tensor is made to be, if that is known: as the gradient of a sum by what is summed. */
+export function constantOf(t: Tensor): number | undefined {
   const maker = t.recorder.nodes.findLast((n) => n.outputs[0] === t);
-  if (maker?.op === "broadcast_rows" || maker?.op === "broadcast_last") return areOnes(maker.inputs[0]!);
-  if (maker?.op !== "shift" || (maker.attrs as { c: number }).c !== 1) return false;
-  const zeros = t.recorder.nodes.findLast((n) => n.outputs[0] === maker.inputs[0]);
-  return zeros?.op === "scale" && (zeros.attrs as { c: number }).c === 0;
+  if (!maker) return undefined;
+  const { c } = maker.attrs as { c: number };
+  if (maker.op === "scale" && c === 0) return 0;
+  const known = ["broadcast_rows", "broadcast_last", "reshape", "neg", "shift", "scale"].includes(maker.op);
+  const x = known ? constantOf(maker.inputs[0]!) : undefined;
+  if (x === undefined) return undefined;
+  return maker.op === "shift" ? x + c : maker.op === "scale" ? x * c : maker.op === "neg" ? -x : x;
 }
+
+/** Whether a tensor is made to hold ones. */
+export const areOnes = (t: Tensor): boolean => constantOf(t) === 1;
 
 /** Of Σ loss · dloss by w: [V, d]. x [R, d], w [V, d], targets [R], dloss [R, 1] */
 export const linear_cross_entropy_weight_grad: FusedOp<LinearCrossEntropyAttrs> = {
