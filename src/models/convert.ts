@@ -101,7 +101,7 @@ export async function writeModel(
     if (model.gguf) await saveGguf(out, toSave, options, keptMetadata(model.gguf.metadata));
     else await saveGguf(out, { ...toSave, tokenizer: await model.tokenizer() }, options);
   } else if (model.kind === "folder") {
-    await saveFolder(out, toSave, options, await tokenizerFiles(model.name));
+    await saveFolder(out, toSave, options, await tokenizerFiles(model.tokenizerFolder ?? model.name));
   } else {
     await saveFolder(out, { ...toSave, tokenizer: await model.tokenizer() }, options);
   }

@@ -40,6 +40,8 @@ export interface OpenedModel {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   /** Tensors in the files that the model has no use for, under the file's names. */
   readonly unused: readonly string[];
+  /** The folder with the tokenizer's files, where that is not the model's own. */
+  readonly tokenizerFolder?: string;
   /** How an encoder's hidden states become vectors of texts. */
   readonly sentence?: SentenceConfig;
   /** The header, of a GGUF file. */

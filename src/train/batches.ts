@@ -124,7 +124,7 @@ function joined(samples: readonly Sample[]): TrainBatch {
       targets[at] = learned[i + 1] ? ids[i + 1]! : -1;
     }
   }
-  return { tokens, targets, starts };
+  return { tokens, targets, starts, samples };
 }
 
 /** @throws {RangeError} naming file and line of the first item that does not fit, or has nothing to learn. */

@@ -33,7 +33,7 @@ export { type ComputeOptions, recordGradients } from "./programs.ts";
 export { Random } from "./random.ts";
 export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";
 export { type ScratchOptions, type ScratchResult, train } from "./scratch.ts";
-export { TrainStep } from "./step.ts";
+export { dims, inputs, rowsOf, TrainStep } from "./step.ts";
 export type { MethodTrainable, Trainable, TrainedParameter } from "./trainable.ts";
 export { type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";
 export { type DryRun, dryRun, type TuneOptions, type TuneResult, tune } from "./tune.ts";

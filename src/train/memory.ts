@@ -6,6 +6,9 @@ import { type ComputeOptions, recordGradients } from "./programs.ts";
 import { count, type Trainable, weightBytes } from "./trainable.ts";
 import type { Learner } from "./types.ts";
 
+/** Records what a micro-batch's gradients are computed by. */
+export type GradientProgram = typeof recordGradients;
+
 export interface TrainingMemory {
   /** Bytes of weights, trained and frozen. */
   readonly weights: number;
@@ -27,12 +30,13 @@ export function trainingMemory(
   trainable: Trainable,
   size: Learner["size"],
   compute: ComputeOptions = {},
+  record: GradientProgram = recordGradients,
 ): TrainingMemory {
   const weights = weightBytes(trainable);
   const trained = [...trainable.trained.values()];
   const optimizer = 12 * trained.reduce((sum, { shape }) => sum + count(shape), 0);
   const maxima = { T: size.tokens, S: size.sequences, R: size.tokens };
-  const { arenaBytes } = plan(recordGradients(trainable, size.ctx, compute), maxima);
+  const { arenaBytes } = plan(record(trainable, size.ctx, compute), maxima);
   const update = 4 * Math.max(...trained.map(({ shape }) => count(shape)));
   const work = arenaBytes + update + OTHER_BYTES;
   return { weights, optimizer, work, total: weights + optimizer + work };
@@ -48,6 +52,8 @@ export interface SizeOptions {
   /** Bytes that may be taken beside the weights, which are loaded already. */
   readonly available: number;
   readonly compute?: ComputeOptions;
+  /** The program of a micro-batch. Default: that of the samples' own tokens. */
+  readonly record?: GradientProgram;
 }
 
 /**
@@ -55,14 +61,14 @@ export interface SizeOptions {
  * @throws {RangeError} with both numbers, and the context that would fit
  */
 export function chooseSize(trainable: Trainable, options: SizeOptions): Learner["size"] {
-  const { ctx, batch_tokens, together = 1, available, compute } = options;
+  const { ctx, batch_tokens, together = 1, available, compute, record } = options;
   const sized = (ctx: number, tokens: number) => ({
     ctx,
     tokens,
     sequences: Math.max(together, Math.min(MAX_SEQUENCES, tokens)),
   });
   const need = (size: Learner["size"]) => {
-    const { optimizer, work } = trainingMemory(trainable, size, compute);
+    const { optimizer, work } = trainingMemory(trainable, size, compute, record);
     return optimizer + work;
   };
   const least = ctx * together;

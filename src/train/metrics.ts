@@ -18,9 +18,16 @@ export interface StepRecord {
   /** Of pairs, see `StepResult`. */
   readonly margin?: number;
   readonly accuracy?: number;
+  /** Of distillation, see `StepResult`. */
+  readonly ce?: number;
+  readonly kd?: number;
+  readonly generated?: number;
+  readonly generation_seconds?: number;
   /** Of the step, evaluation not counted. */
   readonly seconds?: number;
   readonly eval_loss?: number;
+  /** Mean KL divergence from the teacher on the evaluation data. */
+  readonly eval_kl?: number;
 }
 
 /** The file of a run, which only grows, and is cut back when a run resumes. */

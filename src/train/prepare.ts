@@ -6,10 +6,10 @@ import { availableMemory } from "../engine/machine.ts";
 import { memoryNeeded, mib, modelIdentity, type OpenedModel, weightShapes } from "../models/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { type Batches, checkItems, type Item, packedBatches, packItems } from "./batches.ts";
-import { startedWith } from "./checkpoint.ts";
+import { type Settings, startedWith } from "./checkpoint.ts";
 import { digestOf } from "./corpus.ts";
 import { type DataOptions, type DataStats, overlapWarning, readPairs, readSamples } from "./data/index.ts";
-import { chooseSize, trainingMemory } from "./memory.ts";
+import { chooseSize, type GradientProgram, trainingMemory } from "./memory.ts";
 import { type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
 import { type PreferenceOptions, PreferenceStep } from "./methods/preference.ts";
 import type { TrainPlan } from "./plan.ts";
@@ -48,6 +48,32 @@ export interface PrepareOptions
   readonly availableMemory?: number;
 }
 
+/** What is learned from, where not from the samples' tokens alone, made when the weights are loaded. */
+export interface Way {
+  /** The program of a micro-batch: room is made for it. */
+  readonly record: GradientProgram;
+  /** Bytes of what it holds beside the trainable. */
+  readonly bytes: number;
+  /** What a resumed run must have the same of. */
+  readonly settings: Settings;
+  learner(size: Learner["size"], steps: number, compute: ComputeOptions): Promise<TrainStep>;
+  /** Frees what `learner` has not taken over. */
+  close(): void;
+}
+
+/** What a way is made from. */
+export interface Material {
+  readonly model: OpenedModel;
+  readonly tokenizer: Tokenizer;
+  readonly backend: Backend;
+  readonly trainable: MethodTrainable;
+  readonly train: readonly Sample[];
+  readonly held: readonly Sample[];
+  /** Tokens of the longest sample. */
+  readonly longest: number;
+  readonly signal: AbortSignal;
+}
+
 export interface Prepared {
   readonly backend: Backend;
   readonly trainable: MethodTrainable;
@@ -70,6 +96,7 @@ const LEAST_STEPS = 100;
 
 /**
  * @param out of a run that is to be resumed: its micro-batches are kept
+ * @param openWay default: samples, or pairs with "dpo"
  * @throws {Error} naming the file, line or option that is wrong; when memory does not suffice, with what would
  */
 export async function prepare(
@@ -77,6 +104,7 @@ export async function prepare(
   options: PrepareOptions,
   signal: AbortSignal,
   out?: string,
+  openWay?: (material: Material) => Promise<Way>,
 ): Promise<Prepared> {
   const { method = "lora", seed = 0 } = options;
   const pairs = method === "dpo";
@@ -87,6 +115,7 @@ export async function prepare(
   const { backend: name, threads } = options;
   const backend = await createBackend({ ...(name && { backend: name }), ...(threads && { threads }) });
   let trainable: MethodTrainable | undefined;
+  let way: Way | undefined;
   try {
     const adapter = adapterOptions(options);
     trainable = await openTrainable(model, backend, {
@@ -94,6 +123,9 @@ export async function prepare(
       method: pairs ? "lora" : method,
       signal,
     });
+    const { longest } = read;
+    const [train, held] = [samplesOf(read.train), samplesOf(read.held)];
+    way = await openWay?.({ model, tokenizer, backend, trainable, train, held, longest, signal });
     const { compute, recompute } = options;
     const computing = { ...(compute && { compute }), ...(recompute && { recompute }) };
     const { epochs = DEFAULT_EPOCHS, max_steps } = options;
@@ -101,7 +133,7 @@ export async function prepare(
     const batch_tokens = options.batch_tokens ?? Math.min(MAX_BATCH_TOKENS, fewest);
     const before = out === undefined ? undefined : await startedWith(out);
     const given = options.availableMemory;
-    const free = given === undefined ? availableMemory() : given - weightBytes(trainable);
+    const free = given === undefined ? availableMemory() : given - weightBytes(trainable) - (way?.bytes ?? 0);
     const size =
       (before?.size as Learner["size"] | undefined) ??
       chooseSize(trainable, {
@@ -110,6 +142,7 @@ export async function prepare(
         together: pairs ? 2 : 1,
         available: free,
         compute: computing,
+        ...(way && { record: way.record }),
       });
     const run = { limits: size, batch_tokens, epochs, seed, ...(max_steps && { max_steps }) };
     const data = packedBatches(read.train, run);
@@ -121,7 +154,7 @@ export async function prepare(
       tokens: tokensOf(read.train),
       eval_tokens: tokensOf(read.held),
       size,
-      memory: trainingMemory(trainable, size, computing),
+      memory: trainingMemory(trainable, size, computing, way?.record),
       available: free,
     };
     const { beta, label_smoothing } = options;
@@ -129,9 +162,11 @@ export async function prepare(
       ...(beta !== undefined && { beta }),
       ...(label_smoothing !== undefined && { label_smoothing }),
     };
-    const learner = pairs
-      ? new PreferenceStep(backend, trainable, size, { ...preference, ...computing })
-      : new TrainStep(backend, trainable, size, computing);
+    const learner = way
+      ? await way.learner(size, data.steps, computing)
+      : pairs
+        ? new PreferenceStep(backend, trainable, size, { ...preference, ...computing })
+        : new TrainStep(backend, trainable, size, computing);
     const settings = {
       base: await modelIdentity(model),
       ...read.settings,
@@ -140,20 +175,23 @@ export async function prepare(
       ...adapter,
       ...(pairs && preference),
       ...computing,
+      ...way?.settings,
       ...{ seed, batch_tokens, epochs, size },
     };
     return {
       ...{ backend, trainable, learner, data, plan, settings, tokenizer },
       evaluation: read.held.length > 0 ? packItems(read.held, size) : [],
       warnings: read.warnings,
-      samples: read.train.flatMap((item) => ("ids" in item ? [item] : [item.chosen, item.rejected])),
+      samples: train,
       close() {
         learner.close();
+        way?.close();
         backend.close();
       },
     };
   } catch (error) {
     if (trainable) freeTrainable(trainable);
+    way?.close();
     backend.close();
     throw error;
   }
@@ -177,6 +215,9 @@ const tokensOf = (items: readonly Item[]) =>
       sum + ("ids" in item ? item.ids.length : item.chosen.ids.length + item.rejected.ids.length),
     0,
   );
+
+const samplesOf = (items: readonly Item[]): Sample[] =>
+  items.flatMap((item: Sample | Pair) => ("ids" in item ? [item] : [item.chosen, item.rejected]));
 
 /** Before a weight is read: whether the weights alone, and for full training their optimizer, can be there. */
 function checkWeights(model: OpenedModel, method: Method | "dpo", available: number): void {
@@ -240,10 +281,8 @@ async function readData(
   const data = await open(options.data);
   const evaluation = options.eval === undefined ? undefined : await open(options.eval);
   const [train, held] = evaluation ? [data.items, evaluation.items] : holdOut(data.items, eval_share, seed);
-  const samples = (items: readonly Item[]) =>
-    items.flatMap((item: Sample | Pair) => ("ids" in item ? [item] : [item.chosen, item.rejected]));
-  const overlap = pairs ? undefined : overlapWarning(samples(train), samples(held));
-  const all = [...samples(train), ...samples(held)];
+  const overlap = pairs ? undefined : overlapWarning(samplesOf(train), samplesOf(held));
+  const all = [...samplesOf(train), ...samplesOf(held)];
   const digests = (stats: DataStats) =>
     Object.fromEntries(stats.files.map(({ file, sha256 }) => [file, sha256]));
   return {

@@ -66,4 +66,12 @@ export class Random {
 }
 
 /** What a stream is for: the second number of its name. */
-export const STREAM = { order: 1, windows: 2, weights: 3, adapter: 4, held: 5, dropout: 6 } as const;
+export const STREAM = {
+  order: 1,
+  windows: 2,
+  weights: 3,
+  adapter: 4,
+  held: 5,
+  dropout: 6,
+  policy: 7,
+} as const;

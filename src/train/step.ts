@@ -31,7 +31,7 @@ export class TrainStep implements Learner {
   protected readonly trainable: Trainable;
   protected readonly maxima: Dims;
   protected readonly compute: ComputeOptions;
-  private readonly storages: Map<string, Storage>;
+  protected readonly storages: Map<string, Storage>;
   private readonly executables: Executable[] = [];
   private readonly norm: Executable;
   private readonly update: Executable;
@@ -60,7 +60,7 @@ export class TrainStep implements Learner {
     this.derive = derive && this.compile(derive, NO_DIMS);
   }
 
-  private compile(program: Program, maxima: Dims): Executable {
+  protected compile(program: Program, maxima: Dims): Executable {
     const executable = this.backend.compile(program, maxima);
     this.executables.push(executable);
     for (const { name } of [...program.params, ...program.states])
@@ -69,12 +69,12 @@ export class TrainStep implements Learner {
   }
 
   /** A program over batches, compiled when it is first wanted. Derived states are brought up to date. */
-  protected async ready(name: string, record: () => Program): Promise<Executable> {
+  protected async ready(name: string, record: () => Program, maxima = this.maxima): Promise<Executable> {
     if (this.derive && !this.derived) await this.derive.run(NO_DIMS, {});
     this.derived = true;
     const known = this.made.get(name);
     if (known) return known;
-    const executable = this.compile(record(), this.maxima);
+    const executable = this.compile(record(), maxima);
     this.made.set(name, executable);
     return executable;
   }
@@ -97,7 +97,7 @@ export class TrainStep implements Learner {
   }
 
   /** Of micro-batch i of the next step: the same whenever that step is made. */
-  private masks(i: number): Record<string, Int32Array> {
+  protected masks(i: number): Record<string, Int32Array> {
     const seed = this.trainable.dropout_seed;
     if (seed === undefined) return {};
     return { mask_seed: Int32Array.of(new Random(seed, STREAM.dropout, this.steps, i).next() | 0) };

@@ -25,6 +25,8 @@ export interface FitOptions extends Schedule, Omit<AdamW, "lr"> {
   readonly evaluation?: readonly TrainBatch[];
   /** Default: ten times in the run. */
   readonly eval_steps?: number;
+  /** Which weights the learner holds in the end. Default: "best", those of the lowest evaluation loss. */
+  readonly keep?: "best" | "last";
   /** Ends the run after so many evaluations in a row without a lower loss. Default: never. */
   readonly patience?: number;
   /** Where checkpoints and metrics.jsonl are kept; absent: nowhere. */
@@ -52,6 +54,11 @@ export interface StepEvent {
   /** Of pairs, see `StepResult`. */
   readonly margin?: number;
   readonly accuracy?: number;
+  /** Of distillation, see `StepResult`. */
+  readonly ce?: number;
+  readonly kd?: number;
+  readonly generated?: number;
+  readonly generation_seconds?: number;
   /** Positions computed. */
   readonly tokens: number;
   /** Over the last steps. */
@@ -62,6 +69,7 @@ export interface StepEvent {
   readonly memory: number;
   /** Mean over the targets of the evaluation data, where this step was evaluated. */
   readonly eval_loss?: number;
+  readonly eval_kl?: number;
 }
 
 export interface FitResult {
@@ -73,8 +81,11 @@ export interface FitResult {
   readonly loss: number;
   /** Before the first step. */
   readonly first_eval?: number;
-  /** Of the weights that the learner holds now: the best ones, where there was an evaluation, else the last. */
+  /** Of the weights that the learner holds now: the best or the last ones, see `FitOptions.keep`. */
   readonly eval_loss?: number;
+  /** The same of the mean KL divergence from the teacher. */
+  readonly first_kl?: number;
+  readonly eval_kl?: number;
   /** Step of those weights. */
   readonly kept: number;
   readonly tokens: number;
@@ -90,7 +101,7 @@ const RECENT = 20;
 
 /**
  * Trains until the steps are done or patience ends. The learner then holds the best weights if there was evaluation
- * data, else the last.
+ * data and `keep` is not "last", else the last.
  * @throws {Error} when the signal aborts, after a checkpoint; when a resumed run would not be the same; when another
  * process trains into the folder.
  * @throws {RangeError} when loss or gradient are not finite or the loss exceeds `max_loss`, before the update.
@@ -109,7 +120,7 @@ export function givenFitOptions(options: Partial<FitOptions>): Partial<FitOption
 
 const OPTIONS = [
   ...["lr", "schedule", "warmup_steps", "min_lr", "beta1", "beta2", "eps", "weight_decay"],
-  ...["max_grad_norm", "max_loss", "eval_steps", "patience", "save_steps", "resume"],
+  ...["max_grad_norm", "max_loss", "eval_steps", "keep", "patience", "save_steps", "resume"],
 ];
 
 class Run {
@@ -178,7 +189,7 @@ class Run {
       }
       await this.save();
       const { best } = this.state;
-      if (best) await this.restore(best.step);
+      if (best && this.options.keep !== "last") await this.restore(best.step);
       return this.result();
     } finally {
       await this.metrics?.close();
@@ -208,20 +219,21 @@ class Run {
 
   private async evaluateFirst(signal: AbortSignal): Promise<void> {
     const started = performance.now();
-    const eval_loss = await this.evaluate(signal);
+    const evaluated = await this.evaluate(signal);
     const seconds = (performance.now() - started) / 1000;
     this.evalSeconds = seconds;
-    this.state = { ...this.state, first_eval: eval_loss, seconds: this.state.seconds + seconds };
-    await this.record({ step: 0, eval_loss });
+    this.state = { ...this.state, first_eval: evaluated.eval_loss, seconds: this.state.seconds + seconds };
+    await this.record({ step: 0, ...evaluated });
   }
 
-  /** Mean over all targets. */
-  private async evaluate(signal?: AbortSignal): Promise<number> {
-    let [sum, targets] = [0, 0];
+  /** Means over all targets. */
+  private async evaluate(signal?: AbortSignal): Promise<{ eval_loss: number; eval_kl?: number }> {
+    let [sum, targets, divergence] = [0, 0, undefined as number | undefined];
     for (const batch of this.options.evaluation ?? []) {
       if (signal?.aborted) await this.interrupted(signal);
-      const { loss, tokens } = await this.learner.evaluate(batch);
+      const { loss, tokens, kl } = await this.learner.evaluate(batch);
       sum += loss * tokens;
+      if (kl !== undefined) divergence = (divergence ?? 0) + kl * tokens;
       targets += tokens;
       await turn();
     }
@@ -229,7 +241,7 @@ class Run {
       throw new RangeError(
         `Cannot evaluate after step ${this.state.step}: the loss is ${sum / targets}, wanted a finite number${this.whereItIs()}`,
       );
-    return sum / targets;
+    return { eval_loss: sum / targets, ...(divergence !== undefined && { eval_kl: divergence / targets }) };
   }
 
   private async one(): Promise<StepEvent> {
@@ -245,13 +257,12 @@ class Run {
     this.state = { ...this.state, step, tokens: this.state.tokens + tokens, finished: step >= steps };
     const evaluated = evaluation && (step % this.evalSteps === 0 || step === steps);
     const evaluating = performance.now();
-    const eval_loss = evaluated ? await this.evaluate() : undefined;
+    const evaluation_ = evaluated ? await this.evaluate() : undefined;
     if (evaluated) this.evalSeconds = (performance.now() - evaluating) / 1000;
-    if (eval_loss !== undefined) await this.judge(eval_loss);
+    if (evaluation_) await this.judge(evaluation_.eval_loss);
     const total = this.state.seconds + (performance.now() - started) / 1000;
     this.state = { ...this.state, seconds: total };
     const seen = { step, epoch, ...measured, lr, tokens };
-    const evaluation_ = eval_loss === undefined ? {} : { eval_loss };
     await this.record({ ...seen, targets, seconds, ...evaluation_ });
     const due =
       save_steps === undefined ? performance.now() - this.savedAt > CHECKPOINT_MS : step % save_steps === 0;
@@ -336,6 +347,10 @@ class Run {
 
   private result(): FitResult {
     const { step, first_eval, best, tokens, seconds } = this.state;
+    const kept = this.options.keep === "last" ? step : (best?.step ?? step);
+    const evaluated = (at: number) => this.records.find((r) => r.step === at && r.eval_loss !== undefined);
+    const { eval_kl: first_kl } = evaluated(0) ?? {};
+    const { eval_loss, eval_kl } = evaluated(kept) ?? {};
     const last = this.records.filter((r) => r.loss !== undefined).slice(-Math.max(1, Math.ceil(step / 10)));
     const targets = last.reduce((sum, r) => sum + r.targets!, 0);
     return {
@@ -343,8 +358,10 @@ class Run {
       stopped: step < this.data.steps ? "patience" : "steps",
       loss: last.reduce((sum, r) => sum + r.loss! * r.targets!, 0) / targets,
       ...(first_eval !== undefined && { first_eval }),
-      ...(best && { eval_loss: best.loss }),
-      kept: best?.step ?? step,
+      ...(eval_loss !== undefined && { eval_loss }),
+      ...(first_kl !== undefined && { first_kl }),
+      ...(eval_kl !== undefined && { eval_kl }),
+      kept,
       tokens,
       seconds,
       records: this.records,

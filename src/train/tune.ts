@@ -6,6 +6,7 @@ import { Job } from "./job.ts";
 import type { TrainPlan } from "./plan.ts";
 import { type Prepared, type PrepareOptions, prepare } from "./prepare.ts";
 import { writeReport } from "./report.ts";
+import type { Schedule } from "./schedule.ts";
 import { type FitOptions, type FitResult, fit, givenFitOptions, type StepEvent } from "./trainer.ts";
 
 export interface TuneOptions
@@ -42,7 +43,7 @@ export function tune(model: string | OpenedModel, options: TuneOptions): Job<Ste
   }, options.signal);
 }
 
-async function withModel<T>(
+export async function withModel<T>(
   model: string | OpenedModel,
   work: (model: OpenedModel) => Promise<T>,
 ): Promise<T> {
@@ -75,10 +76,29 @@ async function run(
 ): Promise<TuneResult> {
   const { out, method = "lora" } = options;
   const prepared = await prepare(model, options, signal, options.resume ? out : undefined);
+  const title = `${model.name}, tuned by ${method}`;
+  const how = fitting(model, options);
+  const result = await perform(prepared, { ...options, how, title }, report, signal);
+  return { ...result, adapter: method !== "full" };
+}
+
+/** What a prepared run is to make. */
+export interface Performance extends Pick<TuneOptions, "out" | "onPlan"> {
+  /** Settings of the loop. */
+  readonly how: Schedule & Partial<FitOptions>;
+  readonly title: string;
+}
+
+/** Trains what was prepared, writes the result and its report, and frees it. */
+export async function perform(
+  prepared: Prepared,
+  { out, onPlan, how, title }: Performance,
+  report: (step: StepEvent) => void,
+  signal: AbortSignal,
+): Promise<Omit<TuneResult, "adapter">> {
   const { backend, trainable, learner, data, evaluation, plan, settings, warnings } = prepared;
   try {
-    options.onPlan?.(plan, warnings);
-    const how = fitting(model, options);
+    onPlan?.(plan, warnings);
     const fitted = fit(learner, data, {
       ...how,
       ...(evaluation.length > 0 && { evaluation }),
@@ -89,15 +109,12 @@ async function run(
     for await (const step of fitted) report(step);
     const result = await fitted.result;
     await trainable.save(out, (name) => learner.read(name));
-    const file = await writeReport(out, {
-      title: `${model.name}, tuned by ${method}`,
-      result,
-      plan,
+    const page = {
+      ...{ title, result, plan, warnings },
       machine: backend,
       settings: { ...settings, ...how },
-      warnings,
-    });
-    return { ...result, folder: out, report: file, plan, adapter: method !== "full" };
+    };
+    return { ...result, folder: out, report: await writeReport(out, page), plan };
   } finally {
     prepared.close();
   }
@@ -125,24 +142,29 @@ export async function dryRun(
   options: Omit<TuneOptions, "out">,
   shown: { samples?: number; color?: boolean } = {},
 ): Promise<DryRun> {
-  const { samples: most = 3, color = false } = shown;
   const signal = options.signal ?? new AbortController().signal;
-  return withModel(model, async (opened) => {
-    const prepared = await prepare(opened, options, signal);
-    try {
-      const { plan, warnings, samples, tokenizer } = prepared;
-      const { seconds, tokens } = await measure(prepared, signal);
-      return {
-        plan,
-        warnings,
-        seconds: prepared.data.steps * seconds,
-        tokens_per_second: tokens / seconds,
-        samples: samples.slice(0, most).map((s) => previewSample(s, tokenizer, { color }).join("\n")),
-      };
-    } finally {
-      prepared.close();
-    }
-  });
+  return withModel(model, async (opened) => tryOut(await prepare(opened, options, signal), shown, signal));
+}
+
+/** What a dry run tells of what was prepared, which it frees. */
+export async function tryOut(
+  prepared: Prepared,
+  { samples: most = 3, color = false }: { samples?: number; color?: boolean },
+  signal: AbortSignal,
+): Promise<DryRun> {
+  try {
+    const { plan, warnings, samples, tokenizer } = prepared;
+    const { seconds, tokens } = await measure(prepared, signal);
+    return {
+      plan,
+      warnings,
+      seconds: prepared.data.steps * seconds,
+      tokens_per_second: tokens / seconds,
+      samples: samples.slice(0, most).map((s) => previewSample(s, tokenizer, { color }).join("\n")),
+    };
+  } finally {
+    prepared.close();
+  }
 }
 
 /** Seconds and tokens of a step, after a first one that makes the programs. */

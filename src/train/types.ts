@@ -21,6 +21,8 @@ export interface TrainBatch {
   readonly tokens: Int32Array;
   readonly targets: Int32Array;
   readonly starts: readonly number[];
+  /** The sequences as they were before they lay end to end, where they came from samples. */
+  readonly samples?: readonly Sample[];
 }
 
 /** AdamW's settings of one step. Decay is not applied to vectors (norms, biases). */
@@ -37,7 +39,7 @@ export interface AdamW {
 }
 
 export interface StepResult {
-  /** Mean negative log-likelihood a target, in nats. */
+  /** Mean negative log-likelihood a target, in nats; of distillation its weighted loss. */
   readonly loss: number;
   /** Length of the gradient of the mean loss, before clipping. */
   readonly grad_norm: number;
@@ -45,6 +47,12 @@ export interface StepResult {
   /** Of pairs: how far the chosen answers are ahead, and the share of those that are (see `PreferenceResult`). */
   readonly margin?: number;
   readonly accuracy?: number;
+  /** Of distillation: means a target of the cross-entropy (of given text alone) and of the distance to the teacher. */
+  readonly ce?: number;
+  readonly kd?: number;
+  /** Tokens that the student wrote for this step, and how long it took. */
+  readonly generated?: number;
+  readonly generation_seconds?: number;
 }
 
 /** What the training loop drives: trained parameters with their optimizer state, and the programs over them. */
@@ -57,7 +65,12 @@ export interface Learner {
    */
   step(batches: readonly TrainBatch[], options: AdamW): Promise<StepResult>;
   /** Mean loss a target (`tokens` of them), without learning; with pairs a pair, and `tokens` counts pairs. */
-  evaluate(batch: TrainBatch): Promise<{ readonly loss: number; readonly tokens: number }>;
+  evaluate(batch: TrainBatch): Promise<{
+    readonly loss: number;
+    readonly tokens: number;
+    /** Mean KL divergence from the teacher, where there is one. */
+    readonly kl?: number;
+  }>;
   /** Every trained parameter by its name, with its shape. */
   readonly trained: ReadonlyMap<string, readonly number[]>;
   /** A trained parameter's values, or its first or second moment, row-major. */
