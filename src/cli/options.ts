@@ -92,7 +92,35 @@ export function addGenerateOptions(command: Command): Command {
     .option("--adapter <path[=scale]>", ADAPTER, collect);
 }
 
-/** Of the training loop: `pith train` and `pith tune`. */
+/** Of samples, and how a step computes: `pith tune` and `pith distill`. */
+export function addSampleOptions(command: Command): Command {
+  return command
+    .option("--ctx <tokens>", "longest sample (default: the model's context, at most 2048)", count(2))
+    .addOption(choice("--long <what>", "to do with longer ones (default: error)", ["error", "drop", "cut"]))
+    .addOption(choice("--reasoning <what>", "of the assistant (default: learn)", ["learn", "ignore"]))
+    .option("--last-only", "learn the last turn of a conversation only")
+    .option("--raw", "prompt and completion are text as it stands, no chat")
+    .addOption(
+      choice("--compute <type>", "bf16 products, where the processor has them (default: f32)", [
+        "f32",
+        "bf16",
+      ]),
+    )
+    .option("--recompute", "less memory for activations, a third more time")
+    .option("--dry-run", "show samples, plan, memory and time, and train nothing");
+}
+
+/** The measures of a model to be made; `when` they are wanted. */
+export function addShapeOptions(command: Command, when: string): Command {
+  return command
+    .option("--model-type <name>", `${when}the model type (default: llama)`)
+    .option("--layers <n>", `${when}layers`, count(1))
+    .option("--heads <n>", "attention heads", count(1))
+    .option("--kv-heads <n>", "key and value heads (default: as many)", count(1))
+    .option("--width <n>", "hidden size", count(1));
+}
+
+/** Of the training loop: `pith train`, `pith tune` and `pith distill`. */
 export function addTrainingOptions(command: Command): Command {
   return command
     .option("--data <file>", "what is learned; may be given more than once", collect)

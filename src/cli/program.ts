@@ -6,6 +6,8 @@ import {
   ADAPTER,
   addGenerateOptions,
   addModelOptions,
+  addSampleOptions,
+  addShapeOptions,
   addTrainingOptions,
   choice,
   collect,
@@ -87,36 +89,20 @@ export function program(): Command {
     .option("--rslora", "they count alpha / root of the rank")
     .option("--targets <names>", "linears that get one: q_proj,v_proj (default: all-linear)")
     .option("--dropout <p>", "of their input while learning (default: 0)", number)
-    .option("--ctx <tokens>", "longest sample (default: the model's context, at most 2048)", count(2))
-    .addOption(choice("--long <what>", "to do with longer ones (default: error)", ["error", "drop", "cut"]))
-    .addOption(choice("--reasoning <what>", "of the assistant (default: learn)", ["learn", "ignore"]))
-    .option("--last-only", "learn the last turn of a conversation only")
-    .option("--raw", "prompt and completion are text as it stands, no chat")
-    .option("--beta <x>", "of dpo (default: 0.1)", number)
-    .addOption(
-      choice("--compute <type>", "bf16 products, where the processor has them (default: f32)", [
-        "f32",
-        "bf16",
-      ]),
-    )
-    .option("--recompute", "less memory for activations, a third more time")
-    .option("--dry-run", "show samples, plan, memory and time, and train nothing");
+    .option("--beta <x>", "of dpo (default: 0.1)", number);
+  addSampleOptions(tune);
   addTrainingOptions(tune).action(async (model, options) => (await import("./tune.ts")).tune(model, options));
 
   const train = pith.command("train").description("Make a model from nothing: a config and text or samples.");
   train
     .option("--config <file>", "a config.json; its vocab_size may be left out")
-    .option("--model-type <name>", "without a config: the model type (default: llama)")
-    .option("--layers <n>", "without a config: layers", count(1))
-    .option("--heads <n>", "attention heads", count(1))
-    .option("--kv-heads <n>", "key and value heads (default: as many)", count(1))
-    .option("--width <n>", "hidden size", count(1))
     .option("--ctx <tokens>", "longest sequence", count(2))
     .option(
       "--tokenizer <what>",
       "a tokenizer.json, characters, or the size of a vocabulary to make (default: characters, or 4096 for much text)",
     )
     .addOption(choice("--type <type>", "type of the written weights (default: f32)", ["f32", "bf16", "f16"]));
+  addShapeOptions(train, "without a config: ");
   addTrainingOptions(train).action(async (options) => (await import("./train.ts")).train(options));
 
   const synthesize = pith
@@ -170,6 +156,35 @@ export function program(): Command {
     .action(async (_, command: Command) =>
       (await import("./synthesize.ts")).synthesize(command.optsWithGlobals()),
     );
+
+  const distill = pith
+    .command("distill")
+    .description("Train a small model on samples and on what a large one says of them.")
+    .option("--teacher <model>", MODEL)
+    .option("--student <model>", "a model, or the config.json of a new one");
+  addShapeOptions(distill, "of a new student: ");
+  distill
+    .addOption(
+      choice("--method <name>", "what is trained (default: full)", ["full", "lora", "qlora", "dora"]),
+    )
+    .option("--rank <n>", "of an adapter (default: 8)", count(1))
+    .option("--targets <names>", "linears that get one: q_proj,v_proj (default: all-linear)")
+    .addOption(
+      choice("--loss <name>", "distance to the teacher (default: forward_kl)", [
+        "forward_kl",
+        "reverse_kl",
+        "jsd",
+        "skew_kl",
+        "skew_reverse_kl",
+      ]),
+    )
+    .option("--beta <x>", "of jsd (default: 0.5), skew_kl and skew_reverse_kl (default: 0.1)", number)
+    .option("--temperature <x>", "of both distributions (default: 1)", number)
+    .option("--scale-temperature", "the distance counts times temperature squared")
+    .option("--ce-weight <x>", "of the samples' own tokens (default: 0.5)", number)
+    .option("--kd-weight <x>", "of the distance to the teacher (default: 0.5)", number);
+  addSampleOptions(distill);
+  addTrainingOptions(distill).action(async (options) => (await import("./distill.ts")).distill(options));
 
   const exporting = pith
     .command("export")

@@ -29,14 +29,18 @@ export interface LoopOptions {
   json?: boolean;
 }
 
-export interface TrainOptions extends LoopOptions {
-  config?: string;
+/** The measures of a model to be made. */
+export interface ShapeOptions {
   modelType?: string;
   layers?: number;
   heads?: number;
   kvHeads?: number;
   width?: number;
   ctx?: number;
+}
+
+export interface TrainOptions extends LoopOptions, ShapeOptions {
+  config?: string;
   tokenizer?: string;
   type?: "f32" | "bf16" | "f16";
 }
@@ -71,7 +75,8 @@ export async function train(options: TrainOptions): Promise<void> {
   await follow(
     (signal) =>
       trainModel({
-        config: config ?? shapeOf(options),
+        config:
+          config ?? shapeOf(options, "Cannot train: wanted what the model is, with --config config.json, or"),
         data,
         out,
         ...(tokenizer !== undefined && {
@@ -87,11 +92,13 @@ export async function train(options: TrainOptions): Promise<void> {
   );
 }
 
-function shapeOf({ modelType, layers, heads, kvHeads, width, ctx }: TrainOptions): ScratchOptions["config"] {
+/** @param what an error begins with */
+export function shapeOf(
+  { modelType, layers, heads, kvHeads, width, ctx }: ShapeOptions,
+  what: string,
+): Exclude<ScratchOptions["config"], string> {
   if (!layers || !heads || !width || !ctx)
-    throw new TypeError(
-      "Cannot train: wanted what the model is, with --config config.json, or --layers, --heads, --width and --ctx",
-    );
+    throw new TypeError(`${what} --layers, --heads, --width and --ctx`);
   return {
     layers,
     heads,

@@ -1,6 +1,6 @@
 // What `pith train` and `pith tune` print alike: the plan, how far it is, and how it ended.
 
-import type { FitResult, Job, StepEvent, TrainPlan } from "../train/index.ts";
+import type { DryRun, FitResult, Job, StepEvent, TrainPlan } from "../train/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { bytes, figure, note, printJson } from "./output.ts";
 import { duration, type Progress, progressBar } from "./progress.ts";
@@ -20,6 +20,28 @@ export function notePlan(plan: TrainPlan): void {
   note(
     `memory: ${bytes(memory.total)} (weights ${bytes(memory.weights)}, gradients and moments ${bytes(memory.optimizer)}, activations ${bytes(memory.work)})`,
   );
+}
+
+export function noteWarnings(warnings: readonly string[]): void {
+  for (const warning of warnings) note(`worth knowing: ${warning}`);
+}
+
+/** Prints samples, plan and time of what would be trained. */
+export async function noteDryRun(
+  start: (signal: AbortSignal, color: boolean) => Promise<DryRun>,
+  json = false,
+): Promise<void> {
+  const result = await interruptible("Interrupted: nothing was written", (signal) =>
+    start(signal, process.stdout.isTTY === true && !json),
+  );
+  if (json) return printJson(result);
+  const { plan, warnings, seconds, tokens_per_second, samples } = result;
+  for (const sample of samples) process.stdout.write(`${sample}\n\n`);
+  notePlan(plan);
+  note(
+    `time: about ${duration(seconds)}, evaluation not counted, at ${figure(tokens_per_second)} tokens/s; ${bytes(plan.available)} of memory is available`,
+  );
+  noteWarnings(warnings);
 }
 
 /** Follows a job to its end, on a bar, and prints how it ended; `hint` says what to do with the result. */
@@ -53,10 +75,19 @@ class TrainingBar {
   private readonly bar: Progress = progressBar("training");
   private evaluated = "";
 
-  step({ step, steps, loss, eval_loss, tokens_per_second, eta }: StepEvent): void {
-    if (eval_loss !== undefined) this.evaluated = `, evaluation ${eval_loss.toFixed(4)}`;
-    const left = step < steps ? `, ${duration(eta)} left` : "";
-    const text = ` step ${step} of ${steps}, loss ${loss.toFixed(4)}${this.evaluated}, ${figure(tokens_per_second)} tokens/s${left}`;
+  step(event: StepEvent): void {
+    const { step, steps, loss, ce, kd, eval_loss, eval_kl, generated, generation_seconds } = event;
+    const kl = eval_kl === undefined ? "" : `, KL ${eval_kl.toFixed(4)}`;
+    if (eval_loss !== undefined) this.evaluated = `, evaluation ${eval_loss.toFixed(4)}${kl}`;
+    const parts = [
+      ce === undefined ? "" : `ce ${ce.toFixed(4)}`,
+      kd === undefined ? "" : `kd ${kd.toFixed(4)}`,
+    ]
+      .filter((part) => part !== "")
+      .join(", ");
+    const written = generated ? `, writes ${figure(generated / generation_seconds!)} tokens/s` : "";
+    const left = step < steps ? `, ${duration(event.eta)} left` : "";
+    const text = ` step ${step} of ${steps}, loss ${loss.toFixed(4)}${parts && ` (${parts})`}${this.evaluated}, ${figure(event.tokens_per_second)} tokens/s${written}${left}`;
     this.bar.update(step, steps, text, eval_loss !== undefined || step === steps);
   }
 
@@ -65,11 +96,14 @@ class TrainingBar {
   }
 }
 
-function noteResult({ step, stopped, loss, first_eval, eval_loss, kept, seconds }: FitResult): void {
+function noteResult(result: FitResult): void {
+  const { step, stopped, loss, first_eval, eval_loss, first_kl, eval_kl, kept, seconds } = result;
   const ended = stopped === "patience" ? ", ended by patience" : "";
   note(`${step} steps in ${duration(seconds)}${ended}; training loss ${loss.toFixed(4)}`);
   if (eval_loss !== undefined)
     note(
       `evaluation loss ${eval_loss.toFixed(4)} (perplexity ${figure(Math.exp(eval_loss))}) at step ${kept}, whose weights are kept; ${first_eval!.toFixed(4)} before training`,
     );
+  if (eval_kl !== undefined)
+    note(`KL divergence from the teacher ${eval_kl.toFixed(4)}; ${first_kl!.toFixed(4)} before training`);
 }

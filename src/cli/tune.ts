@@ -1,44 +1,50 @@
 // pith tune: a model trained on one's own data.
 
 import { dryRun, type TuneOptions, tune as tuneModel } from "../train/index.ts";
-import { interruptible } from "./interrupt.ts";
-import { bytes, figure, note, printJson } from "./output.ts";
-import { duration } from "./progress.ts";
 import { type LoopOptions, loopOptions, set } from "./train.ts";
-import { follow, notePlan } from "./training.ts";
+import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
 
-export interface TuneCliOptions extends LoopOptions {
+/** How samples are read, and with what a step computes. */
+export interface SampleOptions {
+  ctx?: number;
+  long?: "error" | "drop" | "cut";
+  reasoning?: "learn" | "ignore";
+  lastOnly?: boolean;
+  raw?: boolean;
+  compute?: "f32" | "bf16";
+  recompute?: boolean;
+}
+
+export function sampleOptions(options: SampleOptions) {
+  const { ctx, long, reasoning, lastOnly, raw, compute, recompute } = options;
+  return set({ ctx, long, reasoning, lastOnly, raw, compute, recompute });
+}
+
+export interface TuneCliOptions extends LoopOptions, SampleOptions {
   method?: NonNullable<TuneOptions["method"]>;
   rank?: number;
   alpha?: number;
   rslora?: boolean;
   targets?: string;
   dropout?: number;
-  ctx?: number;
-  long?: "error" | "drop" | "cut";
-  reasoning?: "learn" | "ignore";
-  lastOnly?: boolean;
-  raw?: boolean;
   beta?: number;
-  compute?: "f32" | "bf16";
-  recompute?: boolean;
   dryRun?: boolean;
 }
 
 export async function tune(model: string, options: TuneCliOptions): Promise<void> {
   const { data, out, targets } = options;
   if (!data) throw new TypeError("Cannot tune: wanted a file of samples, with --data file");
-  const { method, rank, alpha, rslora, ctx, long, reasoning, lastOnly, raw, beta } = options;
-  const { dropout, compute, recompute } = options;
+  const { method, rank, alpha, rslora, dropout, beta } = options;
   const given: TuneOptions = {
     data,
     out,
-    ...set({ method, rank, alpha, rslora, dropout, ctx, long, reasoning, lastOnly, raw, beta }),
-    ...set({ compute, recompute }),
+    ...set({ method, rank, alpha, rslora, dropout, beta }),
+    ...sampleOptions(options),
     ...(targets !== undefined && { targets: targetsOf(targets) }),
     ...loopOptions(options),
   };
-  if (options.dryRun) return showDryRun(model, given, options.json === true);
+  if (options.dryRun)
+    return noteDryRun((signal, color) => dryRun(model, { ...given, signal }, { color }), options.json);
   await follow(
     (signal) =>
       tuneModel(model, {
@@ -46,7 +52,7 @@ export async function tune(model: string, options: TuneCliOptions): Promise<void
         signal,
         onPlan(plan, warnings) {
           notePlan(plan);
-          for (const warning of warnings) note(`worth knowing: ${warning}`);
+          noteWarnings(warnings);
         },
       }),
     options.json,
@@ -55,20 +61,6 @@ export async function tune(model: string, options: TuneCliOptions): Promise<void
 }
 
 /** "all-linear" and regular expressions as they are; names with commas between them as a list. */
-function targetsOf(text: string): string | string[] {
+export function targetsOf(text: string): string | string[] {
   return /^[\w.]+(,[\w.]+)*$/.test(text) && text !== "all-linear" ? text.split(",") : text;
-}
-
-async function showDryRun(model: string, options: TuneOptions, json: boolean): Promise<void> {
-  const result = await interruptible("Interrupted: nothing was written", (signal) =>
-    dryRun(model, { ...options, signal }, { color: process.stdout.isTTY === true && !json }),
-  );
-  if (json) return printJson(result);
-  const { plan, warnings, seconds, tokens_per_second, samples } = result;
-  for (const sample of samples) process.stdout.write(`${sample}\n\n`);
-  notePlan(plan);
-  note(
-    `time: about ${duration(seconds)}, evaluation not counted, at ${figure(tokens_per_second)} tokens/s; ${bytes(plan.available)} of memory is available`,
-  );
-  for (const warning of warnings) note(`worth knowing: ${warning}`);
 }

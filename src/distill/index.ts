@@ -1,7 +1,11 @@
 /** pith/distill: a small model learns from a large one. */
+export { type DistillOptions, type DistillResult, distill, dryDistill, type Student } from "./distill.ts";
 export { type EndpointTeacherOptions, endpointTeacher } from "./endpoint.ts";
+export type { Distance, Mix } from "./programs.ts";
+export type { NewStudent } from "./student.ts";
 export { synthesize } from "./synthesize.ts";
 export { REASONS, type Reason } from "./synthesize-answers.ts";
 export type { SynthesizeOptions } from "./synthesize-plan.ts";
 export type { SynthesizeEvent, SynthesizeResult } from "./synthesize-run.ts";
+export { LocalTeacher } from "./teacher.ts";
 export * from "./types.ts";

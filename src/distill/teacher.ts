@@ -17,9 +17,9 @@ import {
   type LoadProgress,
   loadWeights,
   type Module,
+  modelTables,
   type OpenedModel,
   plainModule,
-  ropeTables,
   targetOf,
 } from "../models/index.ts";
 import { dims, inputs, packItems, rowsOf, type Sample, type TrainBatch } from "../train/index.ts";
@@ -66,7 +66,7 @@ export class LocalTeacher implements Teacher {
     this.ctx = ctx;
     this.temperature = temperature;
     this.bytes = [...weights.values()].reduce((sum, { bytes }) => sum + bytes, 0);
-    for (const [name, { shape, data }] of ropeTables(model.config, ctx))
+    for (const [name, { shape, data }] of modelTables(model.config, ctx))
       weights.set(name, backend.dense("f32", shape, data));
     this.weights = weights;
     this.size = { tokens: Math.max(STEP_TOKENS, ctx), sequences: 64 };

@@ -1,14 +1,11 @@
 // What the parts of distillation hand to each other: what a teacher says of samples, and who can say it.
 
+import { DIVERGENCES, type Divergence } from "../engine/ops/distillation.ts";
 import type { Sample } from "../train/index.ts";
 
-/**
- * How far the student's distribution q is from the teacher's p, both at the run's temperature:
- * `forward_kl` KL(p‖q); `reverse_kl` KL(q‖p); `jsd` β KL(p‖m) + (1-β) KL(q‖m) with m = β p + (1-β) q;
- * `skew_kl` KL(p‖β p + (1-β) q); `skew_reverse_kl` KL(q‖(1-β) p + β q).
- */
-export type DistillationLoss = (typeof DISTILLATION_LOSSES)[number];
-export const DISTILLATION_LOSSES = ["forward_kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl"] as const;
+/** How far the student's distribution is from the teacher's, both at the run's temperature. */
+export type DistillationLoss = Divergence;
+export const DISTILLATION_LOSSES = DIVERGENCES;
 
 /** What a teacher says at the learned positions of one sample, in their order: n positions, k tokens of each. */
 export interface TeacherRows {

@@ -10,7 +10,8 @@ export {
   type WindowOptions,
   windowBatches,
 } from "./batches.ts";
-export type { Settings } from "./checkpoint.ts";
+export { firstDifference, type Settings } from "./checkpoint.ts";
+export { digestOf, readJson } from "./corpus.ts";
 export {
   type Columns,
   type DataOptions,
@@ -21,20 +22,31 @@ export {
   readPairs,
   readSamples,
 } from "./data/index.ts";
-export type { ModelShape } from "./initial.ts";
+export { configOfShape, initialParameter, type ModelShape } from "./initial.ts";
 export { Job } from "./job.ts";
+export type { GradientProgram } from "./memory.ts";
 export { type AdapterOptions, adapterTrainable } from "./methods/adapter.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
 export { METHODS, type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
 export { type PreferenceOptions, type PreferenceResult, PreferenceStep } from "./methods/preference.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
 export type { TrainPlan } from "./plan.ts";
-export { type ComputeOptions, recordGradients } from "./programs.ts";
-export { Random } from "./random.ts";
+export { type Material, type PrepareOptions, prepare, type Way } from "./prepare.ts";
+export { addGradients, type ComputeOptions, computed, recordGradients } from "./programs.ts";
+export { Random, STREAM } from "./random.ts";
 export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";
 export { type ScratchOptions, type ScratchResult, train } from "./scratch.ts";
 export { dims, inputs, rowsOf, TrainStep } from "./step.ts";
 export type { MethodTrainable, Trainable, TrainedParameter } from "./trainable.ts";
-export { type FitOptions, type FitResult, fit, type StepEvent } from "./trainer.ts";
-export { type DryRun, dryRun, type TuneOptions, type TuneResult, tune } from "./tune.ts";
+export { type FitOptions, type FitResult, fit, givenFitOptions, type StepEvent } from "./trainer.ts";
+export {
+  type DryRun,
+  dryRun,
+  perform,
+  type TuneOptions,
+  type TuneResult,
+  tryOut,
+  tune,
+  withModel,
+} from "./tune.ts";
 export type * from "./types.ts";

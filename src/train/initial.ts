@@ -1,6 +1,6 @@
 // The first weights of a model made from nothing, as GPT-2 and Llama begin.
 
-import { type Config, definitionOf } from "../models/index.ts";
+import type { Config } from "../models/index.ts";
 import { Random, STREAM } from "./random.ts";
 
 /** What is added to the residual stream: scaled down, so that its size does not grow with the layers. */
@@ -16,14 +16,24 @@ export function initialValues(
   seed: number,
   deviation = DEFAULT_DEVIATION,
 ): (name: string, shape: readonly number[]) => Float32Array {
-  const names = [...definitionOf(config.model_type, "config.json").params(config).keys()];
-  return (name, shape) => {
-    const random = new Random(seed, STREAM.weights, names.indexOf(name));
-    const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
-    if (shape.length === 1) return values.fill(name.endsWith(".bias") ? 0 : 1);
-    const scale = deviation / (RESIDUAL.test(name) ? Math.sqrt(2 * config.num_hidden_layers) : 1);
-    return values.map(() => scale * random.normal());
-  };
+  let index = 0;
+  return (name, shape) => initialParameter(config, seed, index++, name, shape, deviation);
+}
+
+/** Values of the parameter that is at `index` in the definition's order: see `initialValues`. */
+export function initialParameter(
+  config: Config,
+  seed: number,
+  index: number,
+  name: string,
+  shape: readonly number[],
+  deviation = DEFAULT_DEVIATION,
+): Float32Array {
+  const random = new Random(seed, STREAM.weights, index);
+  const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
+  if (shape.length === 1) return values.fill(name.endsWith(".bias") ? 0 : 1);
+  const scale = deviation / (RESIDUAL.test(name) ? Math.sqrt(2 * config.num_hidden_layers) : 1);
+  return values.map(() => scale * random.normal());
 }
 
 /** A model by its measures, where there is no config.json. */

@@ -1,0 +1,69 @@
+// pith distill: a small model learns from a large one.
+
+import { type DistillOptions, distill as distillModel, dryDistill, type Student } from "../distill/index.ts";
+import { type LoopOptions, loopOptions, type ShapeOptions, set, shapeOf } from "./train.ts";
+import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
+import { type SampleOptions, sampleOptions, targetsOf } from "./tune.ts";
+
+export interface DistillCliOptions extends LoopOptions, ShapeOptions, SampleOptions {
+  teacher?: string;
+  student?: string;
+  method?: NonNullable<DistillOptions["method"]>;
+  rank?: number;
+  targets?: string;
+  loss?: NonNullable<DistillOptions["loss"]>;
+  beta?: number;
+  temperature?: number;
+  scaleTemperature?: boolean;
+  ceWeight?: number;
+  kdWeight?: number;
+  dryRun?: boolean;
+}
+
+export async function distill(options: DistillCliOptions): Promise<void> {
+  const { data, out, teacher, targets, method, rank, loss, beta, temperature } = options;
+  if (!data) throw new TypeError("Cannot distill: wanted a file of samples, with --data file");
+  if (!teacher) throw new TypeError("Cannot distill: wanted a teacher, with --teacher model");
+  const { scaleTemperature, ceWeight, kdWeight } = options;
+  const given: DistillOptions = {
+    ...{ teacher, data, out },
+    ...set({ method, rank, loss, beta, temperature, scale_temperature: scaleTemperature }),
+    ...set({ ce_weight: ceWeight, kd_weight: kdWeight }),
+    ...(targets !== undefined && { targets: targetsOf(targets) }),
+    ...sampleOptions(options),
+    ...loopOptions(options),
+  };
+  const student = studentOf(options);
+  if (options.dryRun)
+    return noteDryRun((signal, color) => dryDistill(student, { ...given, signal }, { color }), options.json);
+  await follow(
+    (signal) =>
+      distillModel(student, {
+        ...given,
+        signal,
+        onPlan(plan, warnings) {
+          notePlan(plan);
+          noteWarnings(warnings);
+        },
+      }),
+    options.json,
+    ({ adapter }) => (adapter ? `pith run ${options.student} --adapter ${out}` : `pith run ${out}`),
+  );
+}
+
+/** A model that is there, or one to be made: by a config.json, or by its measures. */
+function studentOf(options: DistillCliOptions): Student {
+  const { student, seed } = options;
+  const first = seed === undefined ? {} : { seed };
+  if (student === undefined)
+    return {
+      config: shapeOf(options, "Cannot distill: wanted a student, with --student model or config.json, or"),
+      ...first,
+    };
+  for (const name of ["layers", "heads", "width"] as const)
+    if (options[name] !== undefined)
+      throw new TypeError(
+        `Cannot distill into ${JSON.stringify(student)} with --${name}: wanted a student that is there, or the measures of a new one`,
+      );
+  return /\.json$/i.test(student) ? { config: student, ...first } : student;
+}
