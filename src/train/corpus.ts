@@ -54,7 +54,7 @@ export interface OpenedCorpus {
 
 const FEW_CHARACTERS = 1_000_000;
 const DEFAULT_VOCABULARY = 4096;
-/** Ends a sample, where the tokenizer is made here. */
+/** Ends a text or sample, where the tokenizer is made here and its entries are not characters. */
 const END = "<|endoftext|>";
 
 /** @throws {Error} naming the file that cannot be read, or what is wrong with the tokenizer for it */
@@ -78,7 +78,7 @@ export async function openCorpus(options: CorpusOptions, signal?: AbortSignal): 
   const texts = samples ? undefined : await readTexts(data);
   const made = await openTokenizer(
     options.tokenizer,
-    texts ? [texts.text] : () => sampleTexts(data),
+    texts ? texts.texts : () => sampleTexts(data),
     samples,
     signal,
   );
@@ -100,7 +100,8 @@ export async function openCorpus(options: CorpusOptions, signal?: AbortSignal): 
 }
 
 interface Texts {
-  readonly text: string;
+  /** One of each file. */
+  readonly texts: readonly string[];
   readonly name: string;
   /** File -> SHA-256. */
   readonly digests: Readonly<Record<string, string>>;
@@ -108,13 +109,15 @@ interface Texts {
 
 async function readTexts(files: readonly string[]): Promise<Texts> {
   const digests: Record<string, string> = {};
-  let text = "";
+  const texts: string[] = [];
   for (const name of files) {
     const file = new DataFile(name, {});
+    let text = "";
     for await (const { value } of file.lines()) text += value.text;
+    texts.push(text);
     digests[name] = file.digest();
   }
-  return { text, name: files.join(", "), digests };
+  return { texts, name: files.join(", "), digests };
 }
 
 /** Every string of every line: what a vocabulary is made of. */
@@ -141,21 +144,23 @@ async function openTokenizer(
   const texts = typeof given === "function" ? await given() : given;
   const long = () => texts.reduce((sum, text) => sum + text.length, 0) >= FEW_CHARACTERS;
   const chosen = wanted ?? (long() ? DEFAULT_VOCABULARY : "characters");
-  // A sample begins and ends with the same token.
-  const marks = samples ? { special: [END], begin: END } : {};
-  const how = { ...marks, ...(signal && { signal }) };
+  const characters = chosen === "characters";
+  // A sample begins and ends with the same token. Characters of a text are all that a vocabulary of them has.
+  const marked = samples || !characters;
+  const begins = samples && { begin: END };
+  const how = { ...(marked && { special: [END] }), ...begins, ...(signal && { signal }) };
   const json =
     typeof chosen === "number"
       ? await trainTokenizer(texts, { vocabSize: chosen, ...how })
       : await characterTokenizer(texts, how);
-  const config = tokenizerConfig(samples ? { begin: END, end: END } : {}) as Record<string, unknown>;
+  const config = tokenizerConfig({ ...begins, ...(marked && { end: END }) }) as Record<string, unknown>;
   return {
     tokenizer: loadTokenizerJson(json, config, "the new tokenizer"),
     files: new Map([
       ["tokenizer.json", json],
       ["tokenizer_config.json", config],
     ]),
-    kind: typeof chosen === "number" ? `byte-level BPE, made for ${chosen} tokens` : "characters",
+    kind: characters ? "characters" : `byte-level BPE, made for ${chosen} tokens`,
   };
 }
 
@@ -195,17 +200,18 @@ function openText(
   evaluation: Texts | undefined,
   { ctx, seed, eval_share }: { ctx: number; seed: number; eval_share: number },
 ): OpenedCorpus {
-  const ids = ({ text, name }: Texts): Int32Array => {
-    const found = Int32Array.from(tokenizer.encode(text, { addSpecial: false }));
-    if (kind === "characters" && tokenizer.decode(found) !== text)
+  const end = tokenizer.eosIds.slice(0, 1);
+  const ids = ({ texts, name }: Texts): Int32Array => {
+    const found = texts.map((text) => tokenizer.encode(text, { addSpecial: false }));
+    if (kind === "characters" && found.some((ids, i) => tokenizer.decode(ids) !== texts[i]))
       throw new RangeError(
         `Cannot use ${JSON.stringify(name)}: it has characters that have no token (those that the training text lacks, and U+2581), wanted none, or a trained vocabulary`,
       );
-    return found;
+    return Int32Array.from(found.flatMap((ids) => [...ids, ...end]));
   };
   const all = ids(texts);
-  const end = Math.floor(all.length * (1 - eval_share));
-  const [train, held] = [all.subarray(0, end), evaluation ? ids(evaluation) : all.subarray(end)];
+  const border = Math.floor(all.length * (1 - eval_share));
+  const [train, held] = [all.subarray(0, border), evaluation ? ids(evaluation) : all.subarray(border)];
   return {
     tokens: train.length,
     eval_tokens: held.length,

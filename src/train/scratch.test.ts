@@ -6,6 +6,7 @@ import { openModel, parameterValues } from "../models/index.ts";
 import { configOfShape, initialValues } from "./initial.ts";
 import { type ScratchOptions, train } from "./scratch.ts";
 import { holdOut } from "./split.ts";
+import { tune } from "./tune.ts";
 
 const root = await mkdtemp(join(tmpdir(), "pith-scratch-"));
 afterAll(() => rm(root, { recursive: true, force: true }));
@@ -80,6 +81,26 @@ test("samples are packed, end with a token of their own, and take a vocabulary m
   expect(model.tensors.get("model.embed_tokens.weight")!.type).toBe("bf16");
   const tokenizer = await model.tokenizer();
   expect(tokenizer.decode(tokenizer.encode("three seven"), { skipSpecial: true })).toBe("three seven");
+  await model.close();
+});
+
+test("a text's vocabulary has a token that ends it, so that the model can be tuned on answers", async () => {
+  const out = folder();
+  const options = {
+    ...TINY,
+    data: [text, await file("more.txt", "the end")],
+    tokenizer: 280,
+    max_steps: 2,
+    out,
+  };
+  await train({ ...options, eval_share: 0 }).result;
+  const model = await openModel(out);
+  const tokenizer = await model.tokenizer();
+  expect(model.generationConfig.eos_token_id).toEqual([0]);
+  expect([tokenizer.addsBos, tokenizer.decode([0])]).toEqual([false, "<|endoftext|>"]);
+  const data = await file("pairs.jsonl", JSON.stringify({ prompt: "one", completion: " two" }));
+  const tuned = tune(model, { data, raw: true, out: folder(), max_steps: 1, batch_tokens: 16 });
+  expect((await tuned.result).step).toBe(1);
   await model.close();
 });
 
