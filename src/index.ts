@@ -65,6 +65,7 @@ export {
   type Inspection,
   inspect,
 } from "./models/index.ts";
+export { type PruneOptions, type PruneResult, prune } from "./prune/index.ts";
 export type { ChatMessage } from "./tokenizer/index.ts";
 export {
   type DryRun,

@@ -175,6 +175,14 @@ export function number(text: string): number {
   return value;
 }
 
+/** "50%" or "0.5" */
+export function share(text: string): number {
+  const [, digits, percent] = /^(\d+(?:\.\d+)?|\.\d+)\s*(%?)$/.exec(text.trim()) ?? [];
+  const value = Number(digits) / (percent ? 100 : 1);
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError("Wanted a share, 50% or 0.5, up to 100%.");
+  return value;
+}
+
 function seed(text: string): number | bigint {
   if (!/^\d{1,20}$/.test(text)) throw new InvalidArgumentError("Wanted a whole number, 0 or more.");
   const value = BigInt(text);

@@ -14,6 +14,7 @@ import {
   count,
   number,
   schemaFile,
+  share,
 } from "./options.ts";
 import { version, visible } from "./output.ts";
 
@@ -185,6 +186,38 @@ export function program(): Command {
     .option("--kd-weight <x>", "of the distance to the teacher (default: 0.5)", number);
   addSampleOptions(distill);
   addTrainingOptions(distill).action(async (options) => (await import("./distill.ts")).distill(options));
+
+  pith
+    .command("prune")
+    .description("Write a smaller model: what does least on calibration data is left out.")
+    .argument("<model>", MODEL)
+    .option("--calibration <file>", "text or samples to measure on; may be given more than once", collect)
+    .option("--to <share>", "the share of the parameters that stays, 50% or 0.5; sizes are tried out", share)
+    .option("--layers <n>", "or sizes: layers that stay", count(1))
+    .option("--ffn <n>", "intermediate size", count(1))
+    .option("--heads <n>", "attention heads", count(1))
+    .option(
+      "--kv-heads <n>",
+      "heads of keys and values (default: whole groups go, where that fits)",
+      count(1),
+    )
+    .option("--hidden <n>", "hidden size", count(1))
+    .addOption(
+      choice("--depth <how>", "layers one by one, or by one round of trials (default: greedy)", [
+        "greedy",
+        "once",
+      ]),
+    )
+    .option("--tokens <n>", "of the calibration data that are used (default: 32768)", count(1))
+    .option("--trial-tokens <n>", "of these, for each trial (default: 4096)", count(1))
+    .option("--ctx <tokens>", "longest sample (default: the model's context, at most 512)", count(2))
+    .option("--seed <n>", "of the choice of samples (default: 0)", count(0))
+    .requiredOption("--out <folder>", "where the model and the report are written")
+    .option("--overwrite", "replace what is there")
+    .option("--threads <n>", "threads to compute with", count(1))
+    .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
+    .option("--json", "print JSON at the end")
+    .action(async (model, options) => (await import("./prune.ts")).prune(model, options));
 
   const exporting = pith
     .command("export")

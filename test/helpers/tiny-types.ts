@@ -254,13 +254,18 @@ export function typeWeights(config: object): Map<string, { shape: number[]; data
   return weights;
 }
 
-/** Writes a tiny model as a Hugging Face folder, without a tokenizer. */
-export async function writeTinyType(folder: string, config: object): Promise<void> {
+/** Writes a tiny model as a Hugging Face folder, without a tokenizer. @param change may write other values, by name */
+export async function writeTinyType(
+  folder: string,
+  config: object,
+  change: (name: string, shape: readonly number[], data: Float32Array) => void = () => {},
+): Promise<void> {
   const { model_type } = parseConfig("tiny", JSON.stringify(config));
   const { stored } = definitionOf(model_type, "tiny");
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "config.json"), JSON.stringify(config, null, 2));
   const tensors = [...typeWeights(config)].map(([name, { shape, data }]) => {
+    change(name, shape, data);
     const form = stored?.(name);
     const [rows, cols] = shape as [number, number];
     const values =
