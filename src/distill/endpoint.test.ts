@@ -47,6 +47,9 @@ test("rows are those of the model, at the learned positions", async () => {
   await server.misbehave({ kind: "cut", times: 1 });
   const far = teacher();
   const rows = await far.score(samples, K);
+  // The older form, of servers that know no prompt_logprobs.
+  await server.misbehave({ kind: "echo", times: 2 });
+  expect(await far.score(samples, K)).toEqual(rows);
   for (const [s, { ids, learned }] of samples.entries()) {
     const { vocab_size } = model.config;
     const logits = await model.logits(ids);
@@ -76,7 +79,7 @@ test("no logprobs, other ids and other tokens are errors that name the host", as
   };
   await refused("bare", `Cannot get logprobs from ${server.host}: it answered {`.slice(0, -1));
   await refused("wrong-ids", `Cannot let ${server.host} score a text at position 1: it answered`);
-  await refused("texts", `Cannot score with ${server.host}: its token`);
+  await refused("texts", `Cannot score with ${server.host}: its tokens are others, token`);
   // One wrong answer of several tries is passed over.
   await server.misbehave({ kind: "wrong-ids", times: 1 });
   expect((await far.score(one, K)).length).toBe(1);

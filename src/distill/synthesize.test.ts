@@ -273,6 +273,27 @@ test(`killed at random ${KILLS} times, it ends with the bytes of a run that was 
     if (kills % 2 === 0 && text !== "") await appendFile(join(dir, "k2.jsonl"), '{"prompt": "torn'); // what a power cut may leave
   }
   expect(await readFile(join(dir, "k2.jsonl"), "utf8")).toBe(await readFile(join(dir, "k1.jsonl"), "utf8"));
+  // Offline, not even a server on this machine is asked: it may pass on what it gets.
+  await writeFile(
+    join(dir, "js/offline.js"),
+    `import { goOffline } from "./hub/offline.js";
+     import { EndpointPool } from "./remote/index.js";
+     const early = new EndpointPool(process.argv[2]);
+     goOffline();
+     try { new EndpointPool(process.argv[2]); } catch (error) { console.log(error.message); }
+     await early.request("models", undefined, String).catch((error) => console.log(error.message));`,
+  );
+  const before = (await a.seen()).seen.length;
+  const child = spawn(process.execPath, [join(dir, "js/offline.js"), a.url], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [text] = await Promise.all([child.stdout.toArray(), once(child, "close")]);
+  expect(text.join("").split("\n")).toEqual([
+    `Cannot use the endpoint ${a.host}: this process is offline (--offline), which forbids every connection`,
+    `Cannot GET ${a.url}/models: Cannot connect to 127.0.0.1:${a.host.split(":")[1]}: this process is offline (--offline)`,
+    "",
+  ]);
+  expect((await a.seen()).seen.length).toBe(before);
 }, 120_000);
 
 test("what cannot be gone on with is refused, and what fails loses nothing", async () => {

@@ -9,7 +9,17 @@ import type { Model } from "../../src/generate/index.ts";
 
 /** What is done to the next `times` requests of the API, in place of a right answer. */
 export interface Fault {
-  readonly kind: "cut" | "status" | "slow" | "hang" | "garbage" | "bare" | "redirect" | "wrong-ids" | "texts";
+  readonly kind:
+    | "cut"
+    | "status"
+    | "slow"
+    | "hang"
+    | "garbage"
+    | "bare"
+    | "redirect"
+    | "wrong-ids"
+    | "texts"
+    | "echo";
   readonly times: number;
   readonly status?: number;
   readonly headers?: Record<string, string>;
@@ -173,10 +183,24 @@ async function scored(ids: number[], body: Body, fault: string | undefined) {
     );
   });
   const choice = { index: 0, text: "", finish_reason: "length" };
+  const byId = (token: number | string) => `token_id:${token}`;
+  const logprobs = {
+    tokens: ids.map(byId),
+    token_logprobs: rows.map((row, i) => row?.[String(ids[i])]?.logprob ?? null),
+    top_logprobs: rows.map(
+      (row) => row && Object.fromEntries(Object.entries(row).map(([id, { logprob }]) => [byId(id), logprob])),
+    ),
+  };
   const usage = { prompt_tokens: ids.length, completion_tokens: 0, total_tokens: ids.length };
   return {
     object: "text_completion",
-    choices: [fault === "bare" ? { ...choice, logprobs: null } : { ...choice, prompt_logprobs: rows }],
+    choices: [
+      fault === "bare"
+        ? { ...choice, logprobs: null }
+        : fault === "echo"
+          ? { ...choice, logprobs }
+          : { ...choice, prompt_logprobs: rows },
+    ],
     usage,
   };
 }
