@@ -87,7 +87,11 @@ test("nothing is sent to a host that nobody named", async () => {
 
 test("what fails says what is there already", async () => {
   await given("d.jsonl", server.url, "--concurrency", "1");
-  await server.misbehave({ kind: "slow", ms: 5, times: 6 }, { kind: "status", status: 400, times: 9 });
+  await server.misbehave(
+    { kind: "cut", times: 1 },
+    { kind: "slow", ms: 5, times: 6 },
+    { kind: "status", status: 400, times: 9 },
+  );
   const { code, err } = await given("d.jsonl", server.url, "--count", "30", "--concurrency", "1");
   expect(code).toBe(1);
   expect(err).toMatch(

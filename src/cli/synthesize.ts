@@ -102,6 +102,7 @@ async function endpointOptions(options: SynthesizeCliOptions): Promise<EndpointO
   return {
     allowHosts: allowHost,
     ...set({ model, concurrency }),
+    onRest: ({ host, message }) => note(`${host} rests, and is tried again: ${message}`),
     ...(timeout !== undefined && { timeoutMs: Math.ceil(timeout * 1000) }),
   };
 }

@@ -22,6 +22,8 @@ export interface EndpointOptions {
   readonly backoffMs?: number;
   /** It is given up when no URL has answered anything for so long. Default 300,000. */
   readonly patienceMs?: number;
+  /** Told when a URL that was well fails, and is rested. */
+  readonly onRest?: (rest: { readonly host: string; readonly message: string }) => void;
 }
 
 /** What an endpoint has done so far. */
@@ -72,6 +74,7 @@ export class EndpointPool {
     backoffMs: number;
     patienceMs: number;
   };
+  readonly #onRest: EndpointOptions["onRest"];
   readonly #running = new Set<Job>();
   #closed: Error | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -111,6 +114,7 @@ export class EndpointPool {
         throw new RangeError(
           `Cannot use endpoints with ${name} ${value}: wanted a whole number from ${min} to ${max}`,
         );
+    this.#onRest = options.onRest;
     this.#settings = { concurrency, timeoutMs, tries, backoffMs, patienceMs };
     this.#states = this.urls.map((url) => ({
       url,
@@ -247,7 +251,7 @@ export class EndpointPool {
         state.usage.failed++;
         if (!passing) job.reject(error);
         else {
-          this.#rest(state, error as Passing);
+          this.#rest(state, error);
           const busy = error instanceof Misconfigured || error.busy;
           if (!busy) job.failed++;
           job.last = state;
@@ -264,14 +268,15 @@ export class EndpointPool {
   }
 
   /** Rests an endpoint: once for all requests that fail with it, and for as long as it asked to. */
-  #rest(state: State, { waitMs }: Passing): void {
+  #rest(state: State, error: Passing | Misconfigured): void {
     const now = performance.now();
     this.#silentSince ??= now;
     if (state.restUntil <= now) {
       const rest = Math.min(MAX_REST_MS, this.#settings.backoffMs * 2 ** Math.min(20, state.failures));
       state.restUntil = now + rest * (0.5 + Math.random() / 2);
-      state.failures++;
+      if (state.failures++ === 0) this.#onRest?.({ host: state.url.host, message: error.message });
     }
+    const waitMs = error instanceof Passing ? error.waitMs : undefined;
     if (waitMs !== undefined)
       state.restUntil = Math.max(state.restUntil, now + Math.min(waitMs, MAX_ASKED_MS));
   }
