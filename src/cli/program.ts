@@ -132,6 +132,12 @@ export function program(): Command {
     .option("--raw", "no chat, even where the teacher can: texts are continued")
     .option("--system <text>", "the system's message of every answer")
     .option("--schema <file>", "answers are JSON documents that satisfy this JSON Schema", schemaFile)
+    .option(
+      "--no-response-format",
+      "do not ask endpoints for the schema, which not all know; answers are checked",
+    )
+    .option("--think", "let the teacher think before it writes (default: as its chat template has it)")
+    .option("--no-think", "let it write at once")
     .option("--max-tokens <n>", "most tokens of an answer (default: 512)", count(1))
     .option("--prompt-tokens <n>", "most tokens of a prompt (default: 128)", count(1))
     .option("--temperature <x>", "of prompts and answers (default: 0.8)", number)

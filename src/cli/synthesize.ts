@@ -31,6 +31,8 @@ export interface SynthesizeCliOptions extends ModelOptions {
   raw?: boolean;
   system?: string;
   schema?: JsonSchema;
+  responseFormat?: boolean;
+  think?: boolean;
   maxTokens?: number;
   promptTokens?: number;
   temperature?: number;
@@ -62,6 +64,7 @@ export async function synthesize(options: SynthesizeCliOptions): Promise<void> {
   const { teacher, seeds, count, out, json } = options;
   const { prompts, shots, answerShots, raw, system, maxTokens, promptTokens, temperature, topP, stop } =
     options;
+  const { responseFormat, think } = options;
   const { agree, agreeShare, minPrompt, maxPrompt, minLength, maxLength, near, maxAttempts, seed } = options;
   const given: SynthesizeOptions = {
     seeds,
@@ -69,6 +72,8 @@ export async function synthesize(options: SynthesizeCliOptions): Promise<void> {
     out,
     ...set({ prompts, shots, answerShots, raw, system, maxTokens, promptTokens, temperature, topP, stop }),
     ...set({ agree, agreeShare, minPrompt, maxPrompt, minLength, maxLength, near, maxAttempts, seed }),
+    ...set({ think }),
+    ...(responseFormat === false && { responseFormat }),
     ...(options.schema !== undefined && { schema: options.schema as Json }),
     ...((options.priceIn !== undefined || options.priceOut !== undefined) && {
       price: { prompt: options.priceIn ?? 0, completion: options.priceOut ?? 0 },

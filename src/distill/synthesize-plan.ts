@@ -26,6 +26,10 @@ export interface SynthesizeOptions {
   readonly system?: string;
   /** Answers are JSON documents that satisfy this. */
   readonly schema?: Json;
+  /** Whether endpoints are asked to keep to the schema (`response_format`), which not all know. Default true. */
+  readonly responseFormat?: boolean;
+  /** Whether a chat model shall think first, where its template has a switch. Default: as the template has it. */
+  readonly think?: boolean;
   /** Most tokens of an answer, and of a prompt. Default 512 and 128. */
   readonly maxTokens?: number;
   readonly promptTokens?: number;

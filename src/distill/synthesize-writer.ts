@@ -43,7 +43,12 @@ export interface Writer {
  */
 export function modelWriter(
   model: Model,
-  { raw, adapter, sequences }: { raw: boolean; adapter?: AdapterChoice; sequences: number },
+  {
+    raw,
+    adapter,
+    sequences,
+    think,
+  }: { raw: boolean; adapter?: AdapterChoice; sequences: number; think?: boolean },
 ): Writer {
   const usage = { host: "here", answered: 0, failed: 0, prompt_tokens: 0, completion_tokens: 0 };
   return {
@@ -66,7 +71,7 @@ export function modelWriter(
       };
       const written = await (typeof prompt === "string"
         ? model.generate(prompt, options)
-        : model.chat(prompt, options));
+        : model.chat(prompt, { ...options, ...(think !== undefined && { think }) }));
       usage.answered++;
       usage.prompt_tokens += written.usage.promptTokens;
       usage.completion_tokens += written.usage.completionTokens;
@@ -80,7 +85,7 @@ export function modelWriter(
 export async function endpointWriter(
   urls: string,
   options: EndpointOptions,
-  raw: boolean,
+  { raw, think, responseFormat }: { raw: boolean; think?: boolean; responseFormat?: boolean },
   signal: AbortSignal,
 ): Promise<Writer> {
   const pool = new EndpointPool(urls, options);
@@ -93,8 +98,13 @@ export async function endpointWriter(
       get usage() {
         return pool.usage;
       },
-      async write({ answer: _, ...request }, stop) {
-        const { text, finishReason } = await writeText(pool, name, request, stop);
+      async write({ answer: _, schema, ...request }, stop) {
+        const asked = {
+          ...request,
+          ...(schema !== undefined && responseFormat !== false && { schema }),
+          ...(think !== undefined && !raw && { think }),
+        };
+        const { text, finishReason } = await writeText(pool, name, asked, stop);
         return { text, finished: finishReason !== "length" };
       },
       close: () => pool.close(),

@@ -9,6 +9,7 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { buildFolders } from "../../test/helpers/built.ts";
 import { buildTeacher, TeacherServer } from "../../test/helpers/teacher-server.ts";
+import { loadOn, tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
 import { loadModel } from "../generate/index.ts";
 import { readSamples } from "../train/index.ts";
 import { synthesize } from "./synthesize.ts";
@@ -34,6 +35,24 @@ beforeAll(async () => {
     { prompt: "Get us a big round table downtown", completion: '{"place": "downtown", "guests": 8}' },
   ]);
   await buildTeacher(dir, false);
+  await buildFolders(join(dir, "js"), [
+    "engine",
+    "formats",
+    "hub",
+    "tokenizer",
+    "models",
+    "generate",
+    "evaluate",
+    "train",
+    "remote",
+    "distill",
+  ]);
+  await writeFile(
+    join(dir, "js/run.js"),
+    `import { synthesize } from "./distill/synthesize.js";
+     const { accepted } = await synthesize(process.argv[2], JSON.parse(process.argv[3])).result;
+     console.log(accepted);`,
+  );
   [a, b] = await Promise.all([TeacherServer.start(dir), TeacherServer.start(dir)]);
 }, 60_000);
 beforeEach(async () => {
@@ -214,6 +233,84 @@ test("a model in this process writes under the schema, with the same texts again
   expect((await linesOf("m2.jsonl")).slice(0, 12)).toEqual(await linesOf("m1.jsonl"));
 }, 30_000);
 
+test("the majority's answer, by a model that is loaded for it; a chat model is asked in its form", async () => {
+  const stories = await seedFile("same.jsonl", [{ prompt: "Once upon a time" }, { prompt: "One day, Tom" }]);
+  const given = options("same-out.jsonl", {
+    seeds: stories,
+    prompts: "seeds",
+    count: 2,
+    agree: 3,
+    maxTokens: 400,
+  });
+  const result = await synthesize(STORIES, { ...given, temperature: 0 }).result;
+  expect(result).toMatchObject({ accepted: 2, attempts: 2, rejected: {} });
+  expect((await linesOf("same-out.jsonl")).map(({ source }) => source.seeds)).toEqual([[1], [2]]);
+  const folder = await tinyFolder();
+  try {
+    await using tiny = await loadOn(folder);
+    expect(tiny.canChat).toBe(true);
+    // Random weights end nothing: what counts is that every attempt was one.
+    const more = { seeds: stories, count: 1, maxAttempts: 3, promptTokens: 4, maxTokens: 4 };
+    const chat = await synthesize(tiny, options("tiny.jsonl", more)).result;
+    expect(chat.attempts).toBe(chat.accepted + Object.values(chat.rejected).reduce((x, y) => x + y, 0));
+    expect(chat.prompt_tokens).toBeGreaterThan(100); // the examples, in messages
+    await expect(synthesize(tiny, options("tiny2.jsonl", { ...more, think: true })).result).rejects.toThrow(
+      "Cannot turn thinking on",
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("what endpoints are asked for beside the text", async () => {
+  const bare = await seedFile("asked.jsonl", [{ prompt: "one" }]);
+  const ask = async (out: string, more: Partial<SynthesizeOptions>) => {
+    await synthesize(
+      a.url,
+      options(out, { seeds: bare, prompts: "seeds", count: 1, maxAttempts: 1, schema: SCHEMA, ...more }),
+    ).result;
+    return (await a.seen()).seen.at(-1)!.body;
+  };
+  expect(await ask("asked1.jsonl", { system: "Be brief", stop: ["!"], topP: 0.9 })).toMatchObject({
+    messages: [
+      { role: "system", content: "Be brief" },
+      { role: "user", content: "one" },
+    ],
+    response_format: { type: "json_schema", json_schema: { schema: SCHEMA } },
+    stop: ["!"],
+    top_p: 0.9,
+  });
+  const free = await ask("asked2.jsonl", { responseFormat: false, think: false });
+  expect(free.response_format).toBeUndefined();
+  expect(free.chat_template_kwargs).toEqual({ enable_thinking: false, thinking: false });
+  const shown = await ask("asked3.jsonl", { seeds, raw: true, answerShots: 1 });
+  expect(shown.prompt).toMatch(
+    /^Request: .+\nAnswer: \{.+\}\n\nRequest: Reserve dinner for four at the harbour\nAnswer:$/,
+  );
+  expect(shown.stop).toEqual(["\nRequest:"]);
+});
+
+test("a disk that is full loses nothing", async () => {
+  const given = options("full.jsonl", { count: 60, endpoint: { backoffMs: 10, concurrency: 3 } });
+  await synthesize(a.url, { ...given, out: join(dir, "unfull.jsonl") }).result;
+  const run = (limits: string) => {
+    const line = `${limits}exec "${process.execPath}" "${join(dir, "js/run.js")}" "${a.url}" '${JSON.stringify(given)}'`;
+    return spawn("bash", ["-c", line], { stdio: ["ignore", "pipe", "pipe"] });
+  };
+  const small = run("ulimit -f 4; "); // files of at most 4 KiB
+  const [err, [code]] = await Promise.all([small.stderr.toArray(), once(small, "close")]);
+  expect(err.join("")).toContain('Cannot write "');
+  expect(code).not.toBe(0);
+  const left = await readFile(join(dir, "full.jsonl"), "utf8");
+  expect(left.endsWith("\n")).toBe(true);
+  expect(left.length).toBeGreaterThan(1000);
+  const [out] = await Promise.all([run("").stdout.toArray()]);
+  expect(out.join("")).toBe("60\n");
+  expect(await readFile(join(dir, "full.jsonl"), "utf8")).toBe(
+    await readFile(join(dir, "unfull.jsonl"), "utf8"),
+  );
+}, 30_000);
+
 test("texts in the manner of texts", async () => {
   const texts = await seedFile("texts.jsonl", [
     { text: "A small request for peace" },
@@ -227,24 +324,6 @@ test("texts in the manner of texts", async () => {
 });
 
 test(`killed at random ${KILLS} times, it ends with the bytes of a run that was not`, async () => {
-  await buildFolders(join(dir, "js"), [
-    "engine",
-    "formats",
-    "hub",
-    "tokenizer",
-    "models",
-    "generate",
-    "evaluate",
-    "train",
-    "remote",
-    "distill",
-  ]);
-  await writeFile(
-    join(dir, "js/run.js"),
-    `import { synthesize } from "./distill/synthesize.js";
-     const { accepted } = await synthesize(process.argv[2], JSON.parse(process.argv[3])).result;
-     console.log(accepted);`,
-  );
   await Promise.all([a, b].map((server) => server.misbehave({ kind: "slow", ms: 15, times: 1e9 })));
   const given = (out: string) =>
     options(out, { count: 80, schema: SCHEMA, endpoint: { backoffMs: 10, concurrency: 3 } });

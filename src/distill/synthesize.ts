@@ -30,7 +30,7 @@ export function synthesize(
     if (isEndpoint(teacher)) {
       if (options.adapter !== undefined)
         throw new TypeError("Cannot use an adapter with endpoints: wanted a model in this process, or none");
-      const writer = await endpointWriter(teacher, options.endpoint ?? {}, plan.raw, signal);
+      const writer = await endpointWriter(teacher, options.endpoint ?? {}, plan, signal);
       return run(writer, seeds, plan, report, signal);
     }
     await using model = await loadModel(teacher, { signal, sequences: plan.sequences });

@@ -16,6 +16,8 @@ export interface TextRequest {
   readonly stop?: readonly string[];
   /** The answer is asked to follow this JSON Schema (`response_format`). Servers may pass over it. */
   readonly schema?: Json;
+  /** Whether the model shall think first, where its template has a switch (`chat_template_kwargs`). Default: the server's. */
+  readonly think?: boolean;
   /** Also give the log-probability of every token, and of this many of the likeliest beside it. */
   readonly logprobs?: number;
 }
@@ -68,7 +70,7 @@ function readModels(answer: Json, url: URL): string[] {
 export function writeText(
   pool: EndpointPool,
   model: string,
-  { prompt, maxTokens, temperature, topP, seed, stop, schema, logprobs }: TextRequest,
+  { prompt, maxTokens, temperature, topP, seed, stop, schema, think, logprobs }: TextRequest,
   signal?: AbortSignal,
 ): Promise<TextAnswer> {
   const chat = typeof prompt !== "string";
@@ -83,6 +85,7 @@ export function writeText(
     ...(schema !== undefined && {
       response_format: { type: "json_schema", json_schema: { name: "answer", schema, strict: true } },
     }),
+    ...(think !== undefined && { chat_template_kwargs: { enable_thinking: think, thinking: think } }),
     ...(logprobs !== undefined && (chat ? { logprobs: true, top_logprobs: logprobs } : { logprobs })),
   };
   return pool.request(
