@@ -198,6 +198,23 @@ types["gemma3-270m"] = {
   final_logit_softcapping: null,
   rope_scaling: null,
 };
+// Of the same width and depth with all that Gemma 4's small sizes have; the table of inputs has 113 million more values.
+types["gemma4-270m"] = {
+  ...types.gemma4,
+  hidden_size: 640,
+  intermediate_size: 2048,
+  num_hidden_layers: 18,
+  layer_types: types5(18).with(17, "full_attention"),
+  num_kv_shared_layers: 8,
+  use_double_wide_mlp: false,
+  num_attention_heads: 4,
+  head_dim: 256,
+  global_head_dim: 512,
+  hidden_size_per_layer_input: 128,
+  sliding_window: 512,
+  max_position_embeddings: 32768,
+  final_logit_softcapping: null,
+};
 types["llama-270m"] = { ...types["gemma3-270m"], model_type: "llama" };
 const { model_type: _, ...plain } = types["qwen3-0.6b"];
 types["llama-0.6b"] = { ...plain, model_type: "llama" };
