@@ -104,9 +104,10 @@ export async function loadModel(nameOrPath: string, options: LoadModelOptions = 
   }
 }
 
-/** Bytes of an embedding of which a token reads one row: the head has a matrix of its own. */
+/** Bytes of embeddings of which a token reads one row: no head is one of them. */
 export function gatheredBytes({ config, tensors }: Pick<OpenedModel, "config" | "tensors">): number {
-  return config.tie_word_embeddings ? 0 : (tensors.get("model.embed_tokens.weight")?.bytes ?? 0);
+  const bytes = (name: string) => tensors.get(`model.${name}.weight`)?.bytes ?? 0;
+  return (config.tie_word_embeddings ? 0 : bytes("embed_tokens")) + bytes("embed_tokens_per_layer");
 }
 
 function count(name: string, value: number, max: number): void {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tinyChatModel } from "../../test/helpers/tiny-chat-model.ts";
 import { tinyIds } from "../../test/helpers/tiny-models.ts";
+import { gatheredBytes } from "./load.ts";
 import type { GenerateOptions, Model } from "./model.ts";
 import type { Part } from "./stream.ts";
 
@@ -222,4 +223,14 @@ describe("Model.close", () => {
     for (const i of [0, 1, 2, 3]) expect((await ask(i)).ids).toEqual(together[i]!.ids);
     expect(model.status.usedPages).toBe(0);
   });
+});
+
+it("tables of which a token reads a row are no bytes that it reads", () => {
+  const tensors = new Map([
+    ["model.embed_tokens.weight", { bytes: 100 }],
+    ["model.embed_tokens_per_layer.weight", { bytes: 10 }],
+  ]);
+  const bytes = (tie_word_embeddings: boolean) =>
+    gatheredBytes({ config: { tie_word_embeddings }, tensors } as never);
+  expect([bytes(true), bytes(false)]).toEqual([10, 110]);
 });
