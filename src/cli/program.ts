@@ -130,7 +130,7 @@ export function program(): Command {
       count(0),
     )
     .option("--raw", "no chat, even where the teacher can: texts are continued")
-    .option("--system <text>", "the system's message of every answer")
+    .option("--system <text>", "said to a chat teacher before every prompt; no part of the samples")
     .option("--schema <file>", "answers are JSON documents that satisfy this JSON Schema", schemaFile)
     .option(
       "--no-response-format",
@@ -147,8 +147,8 @@ export function program(): Command {
     .option("--agree-share <x>", "more than this share must agree (default: 0.5)", number)
     .option("--min-prompt <n>", "shortest prompt, in characters", count(0))
     .option("--max-prompt <n>", "longest prompt, in characters", count(1))
-    .option("--min-length <n>", "shortest answer, in characters", count(0))
-    .option("--max-length <n>", "longest answer, in characters", count(1))
+    .option("--min-length <n>", "shortest answer or text, in characters", count(0))
+    .option("--max-length <n>", "longest answer or text, in characters", count(1))
     .option("--near <x>", "prompts that are this much alike count as one (default: 0.7)", number)
     .option("--max-attempts <n>", "end after so many (default: 20 for each sample)", count(1))
     .option("--seed <n>", "of everything random (default: 0)", count(0))

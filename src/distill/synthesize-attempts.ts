@@ -44,6 +44,10 @@ export class Attempts {
     if (plan.prompts === "new") for (const { prompt } of seeds.seeds) this.#known.add(prompt);
     else if (seeds.kind === "text")
       throw new TypeError('Cannot answer seeds that are texts: wanted prompts, or prompts: "new"');
+    if (seeds.kind === "text" && (plan.schema !== undefined || plan.agree > 1))
+      throw new TypeError(
+        "Cannot ask for a schema or agreement of seeds that are texts: wanted prompts with answers",
+      );
     if (seeds.kind === "chat" && !writer.chat)
       throw new TypeError(
         "Cannot answer conversations with a teacher that cannot chat: wanted prompts of text",
@@ -72,9 +76,10 @@ export class Attempts {
   }
 
   async make(attempt: number, signal: AbortSignal): Promise<Candidate | Reason> {
-    const { prompts, seed, shots, system } = this.#plan;
+    const { prompts, seed, shots } = this.#plan;
     const { kind, seeds } = this.#seeds;
-    const examples = chooseSeeds(this.#shown, Math.max(shots, this.#answerShots), seed, attempt);
+    // One more, since a seed is no example of itself.
+    const examples = chooseSeeds(this.#shown, Math.max(shots, this.#answerShots) + 1, seed, attempt);
     const own = prompts === "seeds" ? seeds[attempt % seeds.length]! : undefined;
     const shown = own ? [own] : examples.slice(0, shots);
     const asked = own ?? (await this.#prompt(shown, attempt, signal));
@@ -84,8 +89,7 @@ export class Attempts {
     if (kind === "text") return { prompt, answer: { text: prompt }, line: { text: prompt, source } };
     // No answer to what will be refused anyway.
     if (prompts === "new" && this.isDuplicate(prompt)) return { prompt, answer: "duplicate", line: {} };
-    const messages =
-      own?.messages ?? (kind === "chat" ? newConversation(prompt, examples[0]!, system) : undefined);
+    const messages = own?.messages ?? (kind === "chat" ? newConversation(prompt, examples[0]!) : undefined);
     const before = examples.filter((example) => example !== own).slice(0, this.#answerShots);
     const answer = await this.#answer(prompt, before, messages, attempt, signal);
     if (typeof answer === "string") return { prompt, answer, line: {} };
@@ -101,12 +105,14 @@ export class Attempts {
     attempt: number,
     signal: AbortSignal,
   ): Promise<{ prompt: string } | Reason> {
-    const { promptTokens, temperature, topP, seed, minPrompt, maxPrompt, maxTokens } = this.#plan;
+    const { promptTokens, temperature, topP, seed, minPrompt, maxPrompt, maxTokens, minLength, maxLength } =
+      this.#plan;
     const { kind } = this.#seeds;
+    const whole = kind === "text";
     const { text, finished } = await this.#writer.write(
       {
         ...askPrompt(kind, examples, this.#writer.chat),
-        maxTokens: kind === "text" ? maxTokens : promptTokens,
+        maxTokens: whole ? maxTokens : promptTokens,
         temperature,
         ...(topP !== undefined && { topP }),
         seed: seedOf(seed, attempt, 0),
@@ -114,10 +120,12 @@ export class Attempts {
       },
       signal,
     );
-    if (!finished) return "prompt_cut";
+    if (!finished) return whole ? "cut" : "prompt_cut";
     const prompt = writtenPrompt(text);
     const length = [...prompt].length;
-    return length < Math.max(1, minPrompt) || length > maxPrompt ? "prompt_length" : { prompt };
+    const [min, max] = whole ? [minLength, maxLength] : [minPrompt, maxPrompt];
+    if (length >= Math.max(1, min) && length <= max) return { prompt };
+    return whole ? "length" : "prompt_length";
   }
 
   async #answer(
@@ -159,16 +167,9 @@ export class Attempts {
   }
 }
 
-function newConversation(
-  prompt: string,
-  { messages }: Seed,
-  system: string | undefined,
-): NonNullable<Seed["messages"]> {
-  const own =
-    system === undefined
-      ? messages!.filter(({ role }) => role === "system")
-      : [{ role: "system", content: system }];
-  return [...own, { role: "user", content: prompt }];
+/** A prompt behind the system's message of an example. */
+function newConversation(prompt: string, { messages }: Seed): NonNullable<Seed["messages"]> {
+  return [...messages!.filter(({ role }) => role === "system"), { role: "user", content: prompt }];
 }
 
 /** Of 31 bits: some servers take no more. */

@@ -22,7 +22,7 @@ export interface SynthesizeOptions {
   readonly answerShots?: number;
   /** Asks for the continuation of a text even where the teacher can chat. */
   readonly raw?: boolean;
-  /** The system's message of every answer. */
+  /** Said to a chat teacher before every prompt that it answers, in place of the seeds' own; samples have theirs. */
   readonly system?: string;
   /** Answers are JSON documents that satisfy this. */
   readonly schema?: Json;
@@ -42,7 +42,7 @@ export interface SynthesizeOptions {
   readonly agree?: number;
   /** More than this share of them must agree. Default 0.5. */
   readonly agreeShare?: number;
-  /** Bounds in characters. Default 1 and no end. */
+  /** Bounds in characters, of prompts, and of answers or texts. Default 1 and no end. */
   readonly minPrompt?: number;
   readonly maxPrompt?: number;
   readonly minLength?: number;

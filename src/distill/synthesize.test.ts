@@ -143,18 +143,20 @@ test("what is written can be learned, and is asked for in the form of chats", as
   ]);
   const { prompt_tokens, completion_tokens, cost } = await synthesize(
     a.url,
-    options("chat.jsonl", { seeds: chats, count: 5, price: { prompt: 2, completion: 8 } }),
+    options("chat.jsonl", { seeds: chats, count: 5, system: "Be long", price: { prompt: 2, completion: 8 } }),
   ).result;
   expect(cost).toBeCloseTo((prompt_tokens * 2 + completion_tokens * 8) / 1e6, 12);
   const lines = await linesOf("chat.jsonl");
   expect(lines.map(({ messages }) => messages.map(({ role }: { role: string }) => role))).toEqual(
     Array.from({ length: 5 }, () => ["system", "user", "assistant"]),
   );
+  expect(lines[0].messages[0].content).toBe("Be brief");
   const { seen } = await a.seen();
   const answers = seen.filter(({ body }) => (body.messages as unknown[] | undefined)?.length === 2);
   expect(answers.length).toBeGreaterThan(0);
   for (const { path, body } of answers) {
     expect(path).toBe("/v1/chat/completions");
+    expect((body.messages as { content: string }[])[0]!.content).toBe("Be long");
     expect(body).toMatchObject({ model: "rule", temperature: 0.8, max_tokens: 512 });
   }
   await using model = await loadModel(STORIES, { threads: 1 });
@@ -411,6 +413,18 @@ test("what cannot be gone on with is refused, and what fails loses nothing", asy
     { seeds: await seedFile("bad.jsonl", [{ words: "x" }]) },
     'wanted "messages", "prompt" with "completion", or "text"',
   );
+  const texts = await seedFile("only-texts.jsonl", [{ text: "A text" }]);
+  await rejects(
+    { seeds: texts, schema: SCHEMA },
+    "Cannot ask for a schema or agreement of seeds that are texts",
+  );
+  await rejects({ seeds: texts, prompts: "seeds" }, "Cannot answer seeds that are texts");
+  const talk = await seedFile("talk.jsonl", [
+    { messages: ["user", "assistant", "user"].map((role) => ({ role, content: role })) },
+  ]);
+  await rejects({ seeds: talk }, "the seed in line 1 is one, wanted one question each");
+  await rejects({ seeds: talk, prompts: "seeds", raw: true }, "with a teacher that cannot chat");
+  await rejects({ seeds: talk, prompts: "seeds", answerShots: 1 }, "no seed has an answer");
   await rejects({ adapter: "x" }, "Cannot use an adapter with endpoints");
   await expect(synthesize("http://far.example.com/v1", options("none.jsonl")).result).rejects.toThrow(
     "nothing leaves this machine",
