@@ -32,6 +32,7 @@ struct Slopes {
   float alpha, beta;
   float cap;                 // shape(z) = 1 - (z / cap)², or 1 without a cap
   float top, plain_lse;      // softmax(logits) = e^(z - top - plain_lse), at temperature 1
+  bool same;                 // that is q
 };
 
 // A row's log-softmax: (x - top) inverse - lse.
@@ -111,7 +112,7 @@ PITH_INLINE V plain_softmax(const Slopes& s, V z) { return exp_negative((z - spl
 template <int KIND>
 __attribute__((noinline)) static float dense_row(const Divergence& d, const Row& student, const Row& teacher, int64_t n, const Slopes* s) {
   Total loss, mean;
-  bool keeps = s && s->keep, shaped = s && s->cap > 0, same = d.inverse == 1.0f;
+  bool keeps = s && s->keep, shaped = s && s->cap > 0;
   for (int64_t i = 0; i < n; i += 16) {
     V z = load_upto(student.x + i, n - i);
     V lq = log_of(student, z, d.inverse), lp = log_of(teacher, load_upto(teacher.x + i, n - i), d.inverse);
@@ -124,7 +125,7 @@ __attribute__((noinline)) static float dense_row(const Divergence& d, const Row&
       slope += share;  // Σ q g is -Σ p
     else
       mean.add(within(qg, n - i));
-    if (s->beta != 0) slope += splat(s->beta) * (same ? q : plain_softmax(*s, z));
+    if (s->beta != 0) slope += splat(s->beta) * (s->same ? q : plain_softmax(*s, z));
     if (shaped) {
       V f = shape_of(*s, z);
       slope = slope * f, share = share * f;
@@ -221,10 +222,9 @@ __attribute__((noinline)) static float named_row(const Divergence& d, Row* of, c
   }
   if (!s) return d.factor * total;
 
-  bool same = d.inverse == 1.0f;
   auto finish = [&](V slope, V q, V z) PITH_LAMBDA {
     slope = splat(s->alpha) * slope;
-    if (s->beta != 0) slope += splat(s->beta) * (same ? q : plain_softmax(*s, z));
+    if (s->beta != 0) slope += splat(s->beta) * (s->same ? q : plain_softmax(*s, z));
     return s->cap > 0 ? slope * shape_of(*s, z) : slope;
   };
   V tail = splat(ratio - g);

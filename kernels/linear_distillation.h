@@ -8,7 +8,7 @@
 struct Distillation {
   Loss l;                     // `factor` is not used
   Divergence d;
-  const Tensor *a, *b;        // the teacher's x [R, e] and w [V, e], or ids [R, K] and logp [R, K]
+  const Tensor *a, *b;        // the teacher's x [R, e] and w [W, e], or ids [R, K] and logp [R, K]
   bool named, masked;
   float teacher_scale, teacher_cap;
   float ce, kd;               // what the losses count in the slopes,
@@ -16,10 +16,13 @@ struct Distillation {
   float* distance;            // [R], or null: the divergences (l.loss has the cross-entropies)
 };
 
-// Floats of scratch beside a row's logits.
-static int64_t beside(const Distillation& k) {
-  return k.named ? (k.a->cols + 15) / 16 * 16 : logits_stride(k.l.w->rows);
+// Tokens that both know: the first ones, if one vocabulary is longer.
+static int64_t common(const Distillation& k) {
+  int64_t V_ = k.l.w->rows;
+  return k.named || V_ < k.b->rows ? V_ : k.b->rows;
 }
+// Floats of scratch beside a row's logits.
+static int64_t beside(const Distillation& k) { return k.named ? (k.a->cols + 15) / 16 * 16 : logits_stride(common(k)); }
 static int64_t chunk_rows(const Distillation& k) {
   const Tensor &x = *k.l.x, &w = *k.l.w;
   return loss_rows(logits_stride(w.rows) + beside(k), w.cols > 0 ? x.rows * x.cols / w.cols : 0);
@@ -29,25 +32,26 @@ static int64_t chunk_rows(const Distillation& k) {
 static void distillation_row(const Distillation& k, float* row, float* theirs, int64_t r, float* block) {
   const Loss& l = k.l;
   const Divergence& d = k.d;
-  int64_t n = l.w->rows;
+  int64_t all = l.w->rows, n = common(k);
   int32_t target = l.targets ? l.targets[r] : -1;
   bool slopes = l.dx || l.sum;
   if (target < 0 && l.targets && k.masked) {
     if (l.loss) l.loss[r] = 0;
     if (k.distance) k.distance[r] = 0;
-    if (slopes) clear(row, n);
+    if (slopes) clear(row, all);
     return;
   }
-  if (l.scale != 1 || l.cap > 0) map(row, row, n, [&](V x) PITH_LAMBDA { return logit_of(l, x); });
+  if (l.scale != 1 || l.cap > 0) map(row, row, all, [&](V x) PITH_LAMBDA { return logit_of(l, x); });
   float goal = target < 0 ? 0 : row[target];
   Slopes s = {};
   s.out = row;
   s.cap = l.cap;
   s.alpha = (k.dkd ? k.dkd[r] : k.kd) * d.factor * d.inverse * l.scale;
   s.beta = target < 0 ? 0 : (k.dce ? k.dce[r] : k.ce) * l.scale;
-  if (d.inverse != 1 && target >= 0) {
-    s.top = row_max(row, n);
-    s.plain_lse = log1(row_sum_exp(row, n, s.top));
+  s.same = d.inverse == 1 && n == all;
+  if (!s.same && target >= 0) {
+    s.top = row_max(row, all);
+    s.plain_lse = log1(row_sum_exp(row, all, s.top));
   }
   float distance = 0;
   Row q;
@@ -68,9 +72,14 @@ static void distillation_row(const Distillation& k, float* row, float* theirs, i
       distance = dense_row<decltype(kind)::KIND>(d, q, p, n, slopes ? &s : nullptr);
     });
   }
-  if (d.inverse == 1) s.top = q.top, s.plain_lse = q.lse;
+  if (s.same) s.top = q.top, s.plain_lse = q.lse;
   if (k.distance) k.distance[r] = distance;
   if (l.loss) l.loss[r] = target < 0 ? 0 : s.plain_lse - (goal - s.top);
+  if (slopes && n < all)
+    map(row + n, row + n, all - n, [&](V z) PITH_LAMBDA {
+      V slope = s.beta != 0 ? splat(s.beta) * plain_softmax(s, z) : zero();
+      return s.cap > 0 ? slope * shape_of(s, z) : slope;
+    });
   if (slopes && target >= 0) row[target] -= s.beta * (l.cap > 0 ? 1.0f - (goal / l.cap) * (goal / l.cap) : 1.0f);
 }
 
@@ -82,7 +91,7 @@ static void run_distillation(const Run& run, const Distillation& k, int thread) 
       [&](int64_t r0, int64_t rows) {
         if (k.named) return;
         int64_t e = k.b->cols, begin, end;
-        share((V_ + 15) / 16, 4, run.threads, thread, &begin, &end);
+        share((common(k) + 15) / 16, 4, run.threads, thread, &begin, &end);
         times_transposed(theirs, step, rows, (const float*)k.a->data + r0 * e, e, *k.b, begin, end, false, k.l.bf16,
                          run.local[thread]);
       },

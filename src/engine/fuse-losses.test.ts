@@ -21,13 +21,24 @@ interface Made {
   readonly kd?: number;
   /** Kept from being fused: the logits are wanted. */
   readonly whole?: boolean;
+  /** Tokens that the teacher's head knows: V. */
+  readonly W?: number;
 }
 
 /** Loss of a student with a tied head, and its gradients in states. */
-function recorded({ teacher = "dense", attrs = ATTRS, ce = 0.3, kd = 0.7, whole = false }: Made): Program {
+function recorded({
+  teacher = "dense",
+  attrs = ATTRS,
+  ce = 0.3,
+  kd = 0.7,
+  whole = false,
+  W = V,
+}: Made): Program {
   return record(
     (g: Recorder) => {
-      const p = (name: keyof typeof SHAPES): Tensor => g.param(name, SHAPES[name]);
+      const p = (name: keyof typeof SHAPES): Tensor =>
+        g.param(name, name === "teacher" ? [W, E] : SHAPES[name]);
+      const first = (z: Tensor) => (Math.min(V, W) === z.shape[1] ? z : nn.slice_last(z, 0, Math.min(V, W)));
       const x = nn.rms_norm(nn.gather_rows(p("embed"), g.input("tokens", "i32", ["R"])), p("norm"), 1e-5);
       const product = nn.matmul_nt(x, p("embed"));
       // Logits times 1 + 0: no head that is known, the same numbers.
@@ -46,7 +57,7 @@ function recorded({ teacher = "dense", attrs = ATTRS, ce = 0.3, kd = 0.7, whole 
         };
         outputs.kd = nn.sum_rows(
           teacher === "dense"
-            ? nn.distillation_loss(known, theirs(), attrs)
+            ? nn.distillation_loss(first(known), first(theirs()), attrs)
             : nn.distillation_topk_loss(
                 known,
                 g.input("ids", "i32", ["R", K]),
@@ -119,6 +130,8 @@ afterAll(() => backend.close());
 
 const CASES: [string, Made][] = [
   ...DIVERGENCES.map((loss): [string, Made] => [loss, { attrs: { ...ATTRS, loss } }]),
+  ["a teacher that knows more tokens", { W: V + 8 }],
+  ["a teacher that knows fewer", { W: V - 9, attrs: { ...ATTRS, temperature: 1 } }],
   ["named tokens", { teacher: "topk" }],
   ["distillation alone", { ce: 0, kd: 1 }],
   ["named tokens alone", { ce: 0, kd: 1, teacher: "topk" }],

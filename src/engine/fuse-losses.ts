@@ -1,7 +1,8 @@
 /**
  * Rewrites heads and what is lost at them into one op each, so that no program holds a batch's logits: cross_entropy of x wᵀ
  * becomes linear_cross_entropy; distillation_loss of x wᵀ and a teacher's x wᵀ, or distillation_topk_loss, with the
- * cross_entropy of the same logits if there is one, becomes linear_distillation. Heads may have a factor and a cap.
+ * cross_entropy of the same logits if there is one, becomes linear_distillation. Heads may have a factor and a cap, and the
+ * distillation may be of the first logits, as many as the shorter vocabulary has.
  */
 import { linear_cross_entropy, linear_distillation, scale } from "./nn.ts";
 import type { DistillationAttrs } from "./ops/distillation.ts";
@@ -46,6 +47,11 @@ export function fuseLosses(g: Recorder, loss: Tensor | false): void {
     if (head?.inputs.length !== 2) return undefined;
     return { x: head.inputs[0]!, w: head.inputs[1]!, scale: by, cap };
   };
+  /** What a tensor, used once, is the first columns of: else itself. */
+  const whole = (t: Tensor): Tensor => {
+    const node = own(t, "slice_last");
+    return node && (node.attrs as { start: number }).start === 0 ? node.inputs[0]! : t;
+  };
   /** Puts the node that was recorded last where another was, with its outputs in the place of known ones. */
   const put = (at: number, outputs: readonly Tensor[]) => {
     const made = g.nodes.pop()!;
@@ -57,12 +63,14 @@ export function fuseLosses(g: Recorder, loss: Tensor | false): void {
   for (const [i, node] of nodes.entries()) {
     const named = node.op === "distillation_topk_loss";
     if (!named && node.op !== "distillation_loss") continue;
-    const logits = node.inputs[0]!;
+    const logits = whole(node.inputs[0]!);
     const j = nodes.findIndex((n) => n.op === "cross_entropy" && n.inputs[0] === logits);
     const ce = nodes[j];
     const student = headOf(logits, ce ? 2 : 1);
-    const theirs = named ? undefined : headOf(node.inputs[1]!, 1);
+    const theirs = named ? undefined : headOf(whole(node.inputs[1]!), 1);
     if (!student || !(named || theirs)) continue;
+    const sizes = [student.w.shape[0], theirs?.w.shape[0] ?? node.inputs[0]!.shape[1]] as number[];
+    if (Math.min(...sizes) !== node.inputs[0]!.shape[1]) continue;
     const teacher = theirs ? [theirs.x, theirs.w] : node.inputs.slice(1);
     // It stands where the earlier of the two was, or where the later one was if nobody before wants the other.
     const [first, last] = ce ? [Math.min(i, j), Math.max(i, j)] : [i, i];

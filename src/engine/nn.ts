@@ -277,7 +277,7 @@ export const linear_cross_entropy_weight_grad = (
   attrs: LinearCrossEntropyAttrs,
 ): Tensor => one("linear_cross_entropy_weight_grad", [x, w, targets, dloss], attrs);
 /**
- * x [R, d], w [V, d], targets [R] or undefined, the teacher: [x [R, e], w [V, e]] or [ids [R, K], logp [R, K]], (state: sum
+ * x [R, d], w [V, d], targets [R] or undefined, the teacher: [x [R, e], w [W, e]] or [ids [R, K], logp [R, K]], (state: sum
  * [V, d]) -> cross-entropy [R, 1], distillation [R, 1], (dx [R, d]): see ops/linear-distillation.ts
  */
 export const linear_distillation = (

@@ -476,6 +476,25 @@ export const CASES: readonly Case[] = [
       ),
     ];
   }),
+  ...([61, 37] as const).flatMap((W, i) => {
+    const operands = [
+      x("T", 32),
+      weight(50, 32, ["dense"]),
+      targets,
+      x("T", 64),
+      weight(W, 64, ["dense", "q8_0"]),
+    ];
+    const [attrs, label] = distillations[i]!;
+    return [
+      row(
+        "linear_distillation",
+        [...operands, state(50, 32)],
+        { ...attrs, ...HEADS, ...{ grad: true, sum: true, cap: 6 * i } },
+        `${W} tokens, ${label}`,
+        false,
+      ),
+    ];
+  }),
   lowCase(
     "linear_distillation",
     [x("T", 40), weight(50, 40, ["dense"]), targets, x("T", 64), weight(50, 64), state(50, 40)],

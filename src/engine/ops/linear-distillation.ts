@@ -15,6 +15,7 @@ import {
   matmul_tn,
   max_last,
   mul,
+  pad_last,
   place_last,
   scale,
   shift,
@@ -61,9 +62,7 @@ function check(inputs: readonly Tensor[], attrs: LinearDistillationAttrs, op: st
   }
   const [rows, teacherWidth] = rank(f32(a, op), 2, op);
   dims(rows, R!, "the number of the teacher's rows", op);
-  const [teacherV, teacherW] = rank(f32(b, op), 2, op);
-  dims(teacherW, teacherWidth!, `the width of the teacher's ${b.name ?? "w"}`, op);
-  dims(teacherV, V!, "the teacher's vocabulary", op);
+  dims(rank(f32(b, op), 2, op)[1], teacherWidth!, `the width of the teacher's ${b.name ?? "w"}`, op);
 }
 
 function encode(a: LinearDistillationAttrs, by: { dx: boolean; sum: boolean }) {
@@ -86,22 +85,25 @@ function composed(
   const has = targets !== x;
   const named = a!.dtype === "i32";
   const teacher = { scale: attrs.teacher_scale, cap: attrs.teacher_cap };
-  const theirs = named ? undefined : logitsOf(a!, b!, teacher);
+  const V = w!.shape[0] as number;
+  const common = named ? V : Math.min(V, b!.shape[0] as number);
+  const first = (z: Tensor) => (z.shape[1] === common ? z : slice_last(z, 0, common));
+  const theirs = named ? undefined : first(logitsOf(a!, b!, teacher));
   const ones = shift(zeros, 1);
   const counted =
     has && attrs.masked
-      ? step(max_last(place_last(ones, targets!, w!.shape[0] as number))) // 1 where there is a target
+      ? step(max_last(place_last(ones, targets!, V))) // 1 where there is a target
       : ones;
   const all = named
     ? distillation_topk_loss(logits, a!, b!, attrs)
-    : distillation_loss(logits, theirs!, attrs);
+    : distillation_loss(first(logits), theirs!, attrs);
   return {
     ce: has ? cross_entropy(logits, targets!) : zeros,
     kd: mul(all, counted),
     slopes: () => {
       const kd = named
         ? distillation_topk_slopes(logits, a!, b!, attrs)
-        : distillation_slopes(logits, theirs!, attrs);
+        : pad_last(distillation_slopes(first(logits), theirs!, attrs), 0, V);
       const ce = has ? crossEntropySlopes(logits, targets!) : scale(kd, 0);
       return throughHead(weigh(ce, mul(kd, counted)), logits, attrs);
     },
@@ -117,8 +119,9 @@ export function areWeights(dce: Tensor, dkd: Tensor, attrs: LinearDistillationAt
 
 /**
  * Cross-entropy [R, 1] (0 without a target) and distillation [R, 1] of each row; with `grad` dx [R, d] too. No gradient goes
- * through the teacher. Fixed order whatever the number of threads. x [R, d], w [V, d], targets [R] (or x again: none), the
- * teacher's x [R, e] and w [V, e], or ids [R, K] and logp [R, K], (sum [V, d])
+ * through the teacher. Fixed order whatever the number of threads. Where one vocabulary is longer, the distributions are over
+ * the first tokens, which both have. x [R, d], w [V, d], targets [R] (or x again: none), the teacher's x [R, e] and w [W, e],
+ * or ids [R, K] and logp [R, K], (sum [V, d])
  */
 export const linear_distillation: FusedOp<LinearDistillationAttrs> = {
   kind: "fused",
