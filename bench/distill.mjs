@@ -1,12 +1,14 @@
 // What distilling costs: random weights, a teacher in the shape of a known model and a student of about a quarter of it.
 // Prints, best of some: the teacher's forward pass (its logits in the same chunks, the loss of them, nothing stored), a
 // training step of the student, a distillation step (the teacher's hidden states, then the student's step with both heads
-// and the losses between them), their ratio (wanted: at most 1.3), what the losses themselves take, and peak memory.
+// and the losses between them), their ratio (wanted: at most 1.3) and peak memory.
 // Command: node bench/distill.mjs [--shape 135m] [--weights f16|q8_0|q4_0] [--loss forward_kl|reverse_kl|jsd|skew_kl|
-//   skew_reverse_kl] [--temperature 1] [--named k] [--tokens 256] [--sequences 4] [--steps 3] [--threads 2]
+//   skew_reverse_kl] [--temperature 1] [--named k] [--stored] [--tokens 256] [--sequences 4] [--steps 3] [--threads 2]
 //   [--kernels avx512] [--backend native|wasm] [--compute f32|bf16] [--cpu] [--profile]
-// --named k: beside it, the step from k tokens of each row and a tail, as from a cache. --cpu: processor time in place of
-// wall time, with --threads 1 on a machine that does other things too. --profile: the slowest ops of the distillation step.
+// --stored: the teacher's forward pass stores its logits, as a program that scores does; quantized heads then take int8
+// activations, which is the fastest there is. --named k: besides, the step from k tokens of each row and a tail, as from a
+// cache. --cpu: processor time in place of wall time, with --threads 1 on a machine that does other things too. --profile:
+// the slowest ops of the distillation step.
 // Needs dist/ (npm run build).
 import { parseArgs } from "node:util";
 import { createBackend } from "../dist/engine/backends/index.js";
@@ -33,6 +35,7 @@ const { values: options } = parseArgs({
     loss: { type: "string", default: "forward_kl" },
     temperature: { type: "string", default: "1" },
     named: { type: "string" },
+    stored: { type: "boolean", default: false },
     tokens: { type: "string", default: "256" },
     sequences: { type: "string", default: "4" },
     steps: { type: "string", default: "3" },
@@ -146,7 +149,7 @@ function teacherProgram(whole) {
     const logits = forward(teacher.definition, m, declareBatch(g, teacher.config, tokens, false));
     if (!whole) return { hidden: headOf(logits).hidden };
     const loss = nn.sum_rows(nn.cross_entropy(logits, g.input("targets", "i32", ["R"])));
-    fuseLosses(g, false);
+    if (!options.stored) fuseLosses(g, false);
     return { loss };
   });
   return low(fuse(program));
