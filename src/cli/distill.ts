@@ -1,11 +1,12 @@
 // pith distill: a small model learns from a large one.
 
 import { type DistillOptions, distill as distillModel, dryDistill, type Student } from "../distill/index.ts";
+import { type RecursiveCliOptions, recursive } from "./recursive.ts";
 import { type LoopOptions, loopOptions, type ShapeOptions, set, shapeOf } from "./train.ts";
 import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
 import { type SampleOptions, sampleOptions, targetsOf } from "./tune.ts";
 
-export interface DistillCliOptions extends LoopOptions, ShapeOptions, SampleOptions {
+export interface DistillCliOptions extends LoopOptions, ShapeOptions, SampleOptions, RecursiveCliOptions {
   teacher?: string;
   student?: string;
   method?: NonNullable<DistillOptions["method"]>;
@@ -33,6 +34,7 @@ export async function distill(options: DistillCliOptions): Promise<void> {
     ...sampleOptions(options),
     ...loopOptions(options),
   };
+  if (options.recursive !== undefined) return recursive(given, options);
   const student = studentOf(options);
   if (options.dryRun)
     return noteDryRun((signal, color) => dryDistill(student, { ...given, signal }, { color }), options.json);

@@ -189,7 +189,14 @@ export function program(): Command {
     .option("--temperature <x>", "of both distributions (default: 1)", number)
     .option("--scale-temperature", "the distance counts times temperature squared")
     .option("--ce-weight <x>", "of the samples' own tokens (default: 0.5)", number)
-    .option("--kd-weight <x>", "of the distance to the teacher (default: 0.5)", number);
+    .option("--kd-weight <x>", "of the distance to the teacher (default: 0.5)", number)
+    .option(
+      "--recursive <shares>",
+      'instead of a student: prune the teacher and teach what is left, again and again: "100% > 50% > 25%"',
+    )
+    .option("--calibration <file>", "of --recursive: what pruning measures on (default: the data)", collect)
+    .option("--calibration-tokens <n>", "of --recursive: tokens of it (default: 32768)", count(1))
+    .option("--task <file>", "of --recursive: a task that every generation is scored at");
   addSampleOptions(distill);
   addTrainingOptions(distill).action(async (options) => (await import("./distill.ts")).distill(options));
 

@@ -2,6 +2,14 @@
 export { type DistillOptions, type DistillResult, distill, dryDistill, type Student } from "./distill.ts";
 export { type EndpointTeacherOptions, endpointTeacher } from "./endpoint.ts";
 export type { Distance, Mix } from "./programs.ts";
+export {
+  distillRecursively,
+  type Generation,
+  type RecursiveEvent,
+  type RecursiveOptions,
+  type RecursiveResult,
+} from "./recursive.ts";
+export { generationTable } from "./recursive-report.ts";
 export type { NewStudent } from "./student.ts";
 export { synthesize } from "./synthesize.ts";
 export { REASONS, type Reason } from "./synthesize-answers.ts";
