@@ -35,11 +35,9 @@ export async function prune(model: string, options: PruneCliOptions): Promise<vo
         calibration,
         signal,
       });
-      let stage = "";
       for await (const event of job) {
         const text = ` ${STAGES[event.stage]}, ${Math.floor((100 * event.done) / Math.max(1, event.total))} %`;
-        bar.update(event.done, Math.max(1, event.total), text, stage !== event.stage);
-        stage = event.stage;
+        bar.update(event.done, Math.max(1, event.total), text);
       }
       return job.result;
     });

@@ -3,7 +3,7 @@
 import type { TrainBatch } from "../train/index.ts";
 import { chooseKept, maskOf, type Scores } from "./choose.ts";
 import type { Measured, Part } from "./measure.ts";
-import { multiple, parameterCount, type Sizes, shrunk, sizesOf } from "./sizes.ts";
+import { parameterCount, type Sizes, shrunk, sizesOf, unitOf } from "./sizes.ts";
 
 /** What the removal of each layer that was left would have cost, in nats; and the one that went. */
 export interface DepthRound {
@@ -59,7 +59,7 @@ const STEP = 1 / 16;
 /**
  * Sizes with at most `target` parameters: step by step, of a cut of neurons, of heads with their group, of hidden channels
  * and of layers the one that costs least loss for each parameter that goes; each a sixteenth of what there is, at least
- * one. Widths stay multiples of 256 or of 32 where they are.
+ * one. Widths go by 256, 32 or 8, see `unitOf`.
  * @param scores of the whole model: which neurons, heads and channels a trial goes without
  * @param order layers, the first to go first
  * @throws {RangeError} when no cut is left
@@ -132,8 +132,8 @@ function steps(whole: Sizes, now: Sizes, direction: -1 | 1, keepsHidden: boolean
     return size > 0 && size <= whole[key] ? [size] : [];
   };
   return [
-    ...next("ffn", multiple(whole.ffn)).map((ffn) => ({ ...now, ffn })),
-    ...(keepsHidden ? [] : next("hidden", multiple(whole.hidden)).map((hidden) => ({ ...now, hidden }))),
+    ...next("ffn", unitOf(whole.ffn)).map((ffn) => ({ ...now, ffn })),
+    ...(keepsHidden ? [] : next("hidden", unitOf(whole.hidden)).map((hidden) => ({ ...now, hidden }))),
     ...next("kv_heads", 1).map((kv_heads) => ({
       ...now,
       kv_heads,

@@ -82,6 +82,11 @@ export function multiple(size: number): 256 | 32 | 1 {
   return size % 32 === 0 ? 32 : 1;
 }
 
+/** The unit in which a width is cut where nobody says how much: of the multiples that it is, the largest of a quarter at most. */
+export function unitOf(size: number): number {
+  return [256, 32, 8].find((unit) => size % unit === 0 && 4 * unit <= size) ?? 1;
+}
+
 /** What should be known of the new sizes: those that types of fewer bits could hold before, and cannot now. */
 export function sizeNotes(before: Sizes, after: Sizes): string[] {
   return (["hidden", "ffn"] as const).flatMap((key) => {
