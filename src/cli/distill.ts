@@ -1,6 +1,9 @@
 // pith distill: a small model learns from a large one.
 
 import { type DistillOptions, distill as distillModel, dryDistill, type Student } from "../distill/index.ts";
+import { isEndpoint } from "../remote/index.ts";
+import { bytes, note } from "./output.ts";
+import { progressBar } from "./progress.ts";
 import { type RecursiveCliOptions, recursive } from "./recursive.ts";
 import { type LoopOptions, loopOptions, type ShapeOptions, set, shapeOf } from "./train.ts";
 import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
@@ -18,16 +21,43 @@ export interface DistillCliOptions extends LoopOptions, ShapeOptions, SampleOpti
   scaleTemperature?: boolean;
   ceWeight?: number;
   kdWeight?: number;
+  cache?: string;
+  topK?: number;
+  onPolicy?: number;
+  onPolicyFrom?: number;
+  onPolicyLoss?: NonNullable<DistillOptions["loss"]>;
+  onPolicyTemperature?: number;
+  maxTokens?: number;
+  keep?: "best" | "last";
+  model?: string;
+  allowHost?: string[];
+  concurrency?: number;
   dryRun?: boolean;
 }
 
 export async function distill(options: DistillCliOptions): Promise<void> {
   const { data, out, teacher, targets, method, rank, loss, beta, temperature } = options;
   if (!data) throw new TypeError("Cannot distill: wanted a file of samples, with --data file");
-  if (!teacher) throw new TypeError("Cannot distill: wanted a teacher, with --teacher model");
-  const { scaleTemperature, ceWeight, kdWeight } = options;
+  if (!teacher && options.cache === undefined)
+    throw new TypeError("Cannot distill: wanted a teacher, with --teacher model, or --cache file");
+  const { scaleTemperature, ceWeight, kdWeight, cache, topK, maxTokens, keep } = options;
+  const { onPolicy, onPolicyFrom, onPolicyLoss, onPolicyTemperature } = options;
+  const { model, allowHost, concurrency } = options;
+  const caching = progressBar("asking the teacher", "tokens");
+  let noted = false;
   const given: DistillOptions = {
-    ...{ teacher, data, out },
+    ...{ data, out },
+    ...set({ teacher, cache, top_k: topK, max_tokens: maxTokens, keep }),
+    ...set({ on_policy: onPolicy, on_policy_from: onPolicyFrom, on_policy_loss: onPolicyLoss }),
+    ...set({ on_policy_temperature: onPolicyTemperature }),
+    ...(teacher !== undefined &&
+      isEndpoint(teacher) && { endpoint: set({ model, allowHosts: allowHost, concurrency }) }),
+    onCache({ tokens, total, bytes_per_token }) {
+      if (!noted) note(`cache: ${bytes_per_token} bytes a token, ${bytes(bytes_per_token * total)} in all`);
+      noted = true;
+      caching.update(tokens, total);
+      if (tokens === total) caching.stop();
+    },
     ...set({ method, rank, loss, beta, temperature, scale_temperature: scaleTemperature }),
     ...set({ ce_weight: ceWeight, kd_weight: kdWeight }),
     ...(targets !== undefined && { targets: targetsOf(targets) }),

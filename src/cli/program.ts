@@ -20,6 +20,8 @@ import { version, visible } from "./output.ts";
 
 const MODEL = "a folder, a .gguf file, or a hub name: owner/name, owner/name:Q4_K_M, owner/name@revision";
 
+const LOSSES = ["forward_kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl"];
+
 /** The whole command line, for tests and for the process below. */
 export function program(): Command {
   const pith = new Command("pith")
@@ -167,7 +169,7 @@ export function program(): Command {
   const distill = pith
     .command("distill")
     .description("Train a small model on samples and on what a large one says of them.")
-    .option("--teacher <model>", MODEL)
+    .option("--teacher <what>", `${MODEL}; or URLs of OpenAI-compatible endpoints that serve one model`)
     .option("--student <model>", "a model, or the config.json of a new one");
   addShapeOptions(distill, "of a new student: ");
   distill
@@ -176,15 +178,7 @@ export function program(): Command {
     )
     .option("--rank <n>", "of an adapter (default: 8)", count(1))
     .option("--targets <names>", "linears that get one: q_proj,v_proj (default: all-linear)")
-    .addOption(
-      choice("--loss <name>", "distance to the teacher (default: forward_kl)", [
-        "forward_kl",
-        "reverse_kl",
-        "jsd",
-        "skew_kl",
-        "skew_reverse_kl",
-      ]),
-    )
+    .addOption(choice("--loss <name>", "distance to the teacher (default: forward_kl)", LOSSES))
     .option("--beta <x>", "of jsd (default: 0.5), skew_kl and skew_reverse_kl (default: 0.1)", number)
     .option("--temperature <x>", "of both distributions (default: 1)", number)
     .option("--scale-temperature", "the distance counts times temperature squared")
@@ -196,7 +190,34 @@ export function program(): Command {
     )
     .option("--calibration <file>", "of --recursive: what pruning measures on (default: the data)", collect)
     .option("--calibration-tokens <n>", "of --recursive: tokens of it (default: 32768)", count(1))
-    .option("--task <file>", "of --recursive: a task that every generation is scored at");
+    .option("--task <file>", "of --recursive: a task that every generation is scored at")
+    .option("--cache <file>", "what the teacher says of the samples: made once, then learned from without it")
+    .option("--top-k <n>", "tokens of a position that it holds (default: 64; of endpoints 20)", count(1))
+    .option(
+      "--on-policy <x>",
+      "share of samples whose answers the student writes, for the teacher to judge (default: 0.5)",
+      number,
+    )
+    .option("--on-policy-from <x>", "from which part of the run on (default: 0.75)", number)
+    .addOption(
+      choice("--on-policy-loss <name>", "distance on such text (default: reverse_kl for forward_kl)", LOSSES),
+    )
+    .option("--on-policy-temperature <x>", "of what it writes (default: 1)", number)
+    .option(
+      "--max-tokens <n>",
+      "most tokens that it writes of a sample (default: the longest answer)",
+      count(1),
+    )
+    .addOption(
+      choice(
+        "--keep <which>",
+        "weights: of the best evaluation, or the last (default: last with --on-policy)",
+        ["best", "last"],
+      ),
+    )
+    .option("--model <name>", "of endpoints: the model's name (default: the one that they serve)")
+    .option("--allow-host <name>", "a host that may be sent to; may be given more than once", collect)
+    .option("--concurrency <n>", "requests at once, of each URL (default: 8)", count(1));
   addSampleOptions(distill);
   addTrainingOptions(distill).action(async (options) => (await import("./distill.ts")).distill(options));
 

@@ -29,7 +29,9 @@ export async function recursive(given: DistillOptions, options: RecursiveCliOpti
   if (student !== undefined)
     throw new TypeError(`${cannot}with a student: each generation is a part of the one before, wanted none`);
   if (options.dryRun) throw new TypeError(`${cannot}with --dry-run: wanted it without`);
-  const { teacher, method = "full", ...rest } = given;
+  const { teacher, method = "full", cache, endpoint: _endpoint, top_k: _top_k, onCache: _, ...rest } = given;
+  if (cache !== undefined)
+    throw new TypeError(`${cannot}with a cache: each generation has another teacher, wanted it without`);
   if (typeof teacher !== "string" || method !== "full")
     throw new TypeError(`${cannot}by the method ${method}: wanted full, since a smaller model is trained`);
   const watch = new Watch();

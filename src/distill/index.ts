@@ -1,6 +1,8 @@
 /** pith/distill: a small model learns from a large one. */
-export { type DistillOptions, type DistillResult, distill, dryDistill, type Student } from "./distill.ts";
+export { type CacheHeader, LogitCache } from "./cache.ts";
+export { type DistillResult, distill, dryDistill, type Student } from "./distill.ts";
 export { type EndpointTeacherOptions, endpointTeacher } from "./endpoint.ts";
+export type { CacheProgress, DistillOptions } from "./options.ts";
 export type { Distance, Mix } from "./programs.ts";
 export {
   distillRecursively,

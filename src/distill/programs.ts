@@ -34,18 +34,20 @@ export interface Mix {
   readonly distance: Distance;
 }
 
-/** What the teacher says: its whole logits, from the input `teacher_hidden`; or `top_k` tokens, inputs `ids` and `logp`. */
-export type Said = LocalTeacher | { readonly top_k: number };
+/** What the teacher says: its whole logits, from the input `teacher_hidden`; or `top_k` of `vocab_size` tokens, inputs `ids` and `logp`. */
+export type Said = LocalTeacher | { readonly top_k: number; readonly vocab_size: number };
+
+/** The tokens that both have: an embedding may be padded differently. */
+const shared = (logits: Tensor, V: number) => (V === logits.shape[1] ? logits : slice_last(logits, 0, V));
 
 function distanceOf(g: Recorder, logits: Tensor, said: Said, distance: Distance): Tensor {
   if ("top_k" in said) {
     const shape = ["R", said.top_k] as const;
     const [ids, logp] = [g.input("ids", "i32", shape), g.input("logp", "f32", shape)];
-    return distillation_topk_loss(logits, ids, logp, distance);
+    return distillation_topk_loss(shared(logits, said.vocab_size), ids, logp, distance);
   }
-  const own = logits.shape[1] as number;
-  const V = Math.min(own, said.config.vocab_size);
-  return distillation_loss(V === own ? logits : slice_last(logits, 0, V), said.logits(g, V), distance);
+  const V = Math.min(logits.shape[1] as number, said.config.vocab_size);
+  return distillation_loss(shared(logits, V), said.logits(g, V), distance);
 }
 
 /**

@@ -13,12 +13,16 @@ import { type PruneEvent, prune, type Sizes } from "../prune/index.ts";
 import { parameterCount, sizesOf } from "../prune/sizes.ts";
 import { firstDifference, Job, readSamples, type Sample, type StepEvent } from "../train/index.ts";
 import { holdOut } from "../train/split.ts";
-import { type DistillOptions, distill } from "./distill.ts";
+import { distill } from "./distill.ts";
 import { type GenerationFigures, generationFigures } from "./generation-figures.ts";
+import type { DistillOptions } from "./options.ts";
 import { writeRecursiveReport } from "./recursive-report.ts";
 
 export interface RecursiveOptions
-  extends Omit<DistillOptions, "teacher" | "out" | "method" | "onPlan" | "resume"> {
+  extends Omit<
+    DistillOptions,
+    "teacher" | "endpoint" | "cache" | "top_k" | "onCache" | "out" | "method" | "onPlan" | "resume"
+  > {
   /** Shares of the first model's parameters, falling: "100% > 50% > 25%", or [1, 0.5, 0.25]. */
   readonly shares: string | readonly number[];
   /** The folder of all: a model in generation-1, generation-2 and so on, with report.html and recursive.json. */

@@ -1,6 +1,7 @@
 // A learner that has a teacher: of every row it learns the next token, and the teacher's distribution over all of them.
 
 import type { Backend } from "../engine/backend.ts";
+import type { Runner } from "../generate/engine.ts";
 import {
   type AdamW,
   type ComputeOptions,
@@ -13,6 +14,7 @@ import {
   type TrainBatch,
   TrainStep,
 } from "../train/index.ts";
+import { studentRunner } from "./on-policy.ts";
 import { type Mix, recordDistillation, type Said } from "./programs.ts";
 import { LocalTeacher } from "./teacher.ts";
 import type { Teacher } from "./types.ts";
@@ -21,9 +23,13 @@ import type { Teacher } from "./types.ts";
 export interface Source {
   readonly teacher: LocalTeacher | Teacher;
   readonly top_k: number;
+  /** Tokens that they are the likeliest of: the first ones of the student's. */
+  readonly vocab_size: number;
 }
 
-const saidBy = ({ teacher, top_k }: Source): Said => (teacher instanceof LocalTeacher ? teacher : { top_k });
+/** In which form a source speaks. */
+export const saidBy = ({ teacher, top_k, vocab_size }: Source): Said =>
+  teacher instanceof LocalTeacher ? teacher : { top_k, vocab_size };
 
 export interface DistillStepOptions extends ComputeOptions {
   /** Who is asked about the given text. */
@@ -37,20 +43,16 @@ export interface DistillStepOptions extends ComputeOptions {
 export interface Policy {
   readonly source: Source;
   readonly mix: Mix;
-  /**
-   * The batches of step i (from 0), of which some samples are the student's own.
-   * @param run makes a program over the student's parameters ready
-   */
-  write(
-    batches: readonly TrainBatch[],
-    step: number,
-    student: DistillStep,
-  ): Promise<{
-    readonly given: readonly TrainBatch[];
-    readonly own: readonly TrainBatch[];
-    readonly tokens: number;
-    readonly seconds: number;
-  }>;
+  /** The batches of step i (from 0), of which some samples are the student's own; undefined where none are. */
+  write(batches: readonly TrainBatch[], step: number, student: DistillStep): Promise<Writing | undefined>;
+}
+
+/** Batches of given text and of the student's own; how many tokens it wrote, in how long. */
+export interface Writing {
+  readonly given: readonly TrainBatch[];
+  readonly own: readonly TrainBatch[];
+  readonly tokens: number;
+  readonly seconds: number;
 }
 
 interface Sums {
@@ -63,6 +65,8 @@ interface Sums {
 
 export class DistillStep extends TrainStep {
   private readonly options: DistillStepOptions;
+  /** Names of storages that are the teacher's. */
+  private readonly borrowed: string[] = [];
 
   constructor(
     backend: Backend,
@@ -76,7 +80,24 @@ export class DistillStep extends TrainStep {
       if (!(teacher instanceof LocalTeacher)) continue;
       teacher.resize(size);
       for (const [name, storage] of teacher.head) this.storages.set(name, storage);
+      this.borrowed.push(...teacher.head.keys());
     }
+  }
+
+  /** The teacher's weights stay. */
+  override close(): void {
+    for (const name of this.borrowed) this.storages.delete(name);
+    super.close();
+  }
+
+  /** Generates with the parameters as they are. */
+  runner(): Promise<Runner> {
+    const { backend, trainable } = this;
+    return studentRunner({
+      ...{ backend, trainable, ctx: this.size.ctx },
+      keep: (name, storage) => this.storages.set(name, storage),
+      ready: (record, maxima) => this.ready("generate", record, maxima),
+    });
   }
 
   override async step(batches: readonly TrainBatch[], options: AdamW): Promise<StepResult> {

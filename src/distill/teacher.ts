@@ -33,6 +33,8 @@ const STEP_TOKENS = 1024;
 export interface LocalTeacherOptions {
   /** Tokens of the longest sequence. */
   readonly ctx: number;
+  /** Tokens that are shared with the student: the first ones. Default: all of its own. */
+  readonly vocab_size?: number;
   /** Of what `score` gives. Default 1. */
   readonly temperature?: number;
   readonly signal?: AbortSignal;
@@ -45,6 +47,7 @@ export class LocalTeacher implements Teacher {
   /** Bytes of its weights. */
   readonly bytes: number;
   readonly temperature: number;
+  private readonly vocab_size: number;
   private readonly definition: Definition;
   private readonly backend: Backend;
   private readonly weights: ReadonlyMap<string, Storage>;
@@ -57,7 +60,7 @@ export class LocalTeacher implements Teacher {
     model: OpenedModel,
     backend: Backend,
     weights: Map<string, Storage>,
-    { ctx, temperature = 1 }: LocalTeacherOptions,
+    { ctx, vocab_size = model.config.vocab_size, temperature = 1 }: LocalTeacherOptions,
   ) {
     this.name = model.name;
     this.config = model.config;
@@ -65,6 +68,7 @@ export class LocalTeacher implements Teacher {
     this.backend = backend;
     this.ctx = ctx;
     this.temperature = temperature;
+    this.vocab_size = vocab_size;
     this.bytes = [...weights.values()].reduce((sum, { bytes }) => sum + bytes, 0);
     for (const [name, { shape, data }] of modelTables(model.config, ctx))
       weights.set(name, backend.dense("f32", shape, data));
@@ -147,7 +151,8 @@ export class LocalTeacher implements Teacher {
   }
 
   async score(samples: readonly Sample[], k: number, signal?: AbortSignal): Promise<TeacherRows[]> {
-    const { vocab_size, hidden_size } = this.config;
+    const { vocab_size } = this;
+    const { hidden_size } = this.config;
     const width = Math.min(k, vocab_size);
     const all = samples.map((sample) => {
       const n = learnedRows(sample);
@@ -189,7 +194,7 @@ export class LocalTeacher implements Teacher {
   /** The head alone, at the temperature asked for. */
   private scoring() {
     if (this.scorer) return this.scorer;
-    const { vocab_size } = this.config;
+    const { vocab_size } = this;
     const rows = Math.max(16, Math.min(512, Math.floor(SCORED_BYTES / (4 * vocab_size))));
     const program = record((g) => ({ logits: scale(this.logits(g, vocab_size), 1 / this.temperature) }));
     const executable = this.backend.compile(program, { T: 0, S: 0, R: rows });

@@ -52,8 +52,9 @@ export interface PrepareOptions
 export interface Way {
   /** The program of a micro-batch: room is made for it. */
   readonly record: GradientProgram;
-  /** Bytes of what it holds beside the trainable. */
+  /** Bytes of what it holds beside the trainable, and of what it will take while it learns. */
   readonly bytes: number;
+  readonly reserved: number;
   /** What a resumed run must have the same of. */
   readonly settings: Settings;
   learner(size: Learner["size"], steps: number, compute: ComputeOptions): Promise<TrainStep>;
@@ -133,7 +134,9 @@ export async function prepare(
     const batch_tokens = options.batch_tokens ?? Math.min(MAX_BATCH_TOKENS, fewest);
     const before = out === undefined ? undefined : await startedWith(out);
     const given = options.availableMemory;
-    const free = given === undefined ? availableMemory() : given - weightBytes(trainable) - (way?.bytes ?? 0);
+    const { bytes, reserved } = way ?? { bytes: 0, reserved: 0 };
+    const free =
+      (given === undefined ? availableMemory() : given - weightBytes(trainable) - bytes) - reserved;
     const size =
       (before?.size as Learner["size"] | undefined) ??
       chooseSize(trainable, {

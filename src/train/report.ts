@@ -47,6 +47,9 @@ export function reportHtml({ title, result, plan, machine, settings, warnings = 
 
 function results(result: FitResult, plan: TrainPlan): [string, string][] {
   const { step, stopped, loss, first_eval, eval_loss, kept, tokens, seconds } = result;
+  const { first_kl, eval_kl, records } = result;
+  const written = records.reduce((sum, r) => sum + (r.generated ?? 0), 0);
+  const writing = records.reduce((sum, r) => sum + (r.generation_seconds ?? 0), 0);
   const nats = (value: number) =>
     `${value.toFixed(4)} (perplexity ${Number(Math.exp(value).toPrecision(4))})`;
   const share = (100 * plan.trained) / plan.parameters;
@@ -69,6 +72,22 @@ function results(result: FitResult, plan: TrainPlan): [string, string][] {
             string,
           ],
         ]),
+    ...(eval_kl === undefined
+      ? []
+      : [
+          ["KL divergence from the teacher", `${eval_kl.toFixed(4)}; ${first_kl!.toFixed(4)} before`] as [
+            string,
+            string,
+          ],
+        ]),
+    ...(written === 0
+      ? []
+      : [
+          [
+            "Written by the student",
+            `${grouped(written)} tokens, ${grouped(written / writing)} a second`,
+          ] as [string, string],
+        ]),
   ];
 }
 
@@ -85,6 +104,15 @@ function charts({ records }: FitResult): string[] {
       series: [
         { name: "training", points: points((r) => r.loss), kind: "smooth", colour: 1 },
         { name: "evaluation", points: points((r) => r.eval_loss), kind: "dots", colour: 2 },
+      ],
+    },
+    {
+      title: "Parts of the loss, and KL divergence from the teacher (nats a token)",
+      x: "step",
+      series: [
+        { name: "cross-entropy", points: points((r) => r.ce), kind: "smooth", colour: 1 },
+        { name: "distance", points: points((r) => r.kd), kind: "smooth", colour: 3 },
+        { name: "evaluation KL", points: points((r) => r.eval_kl), kind: "dots", colour: 2 },
       ],
     },
     {
