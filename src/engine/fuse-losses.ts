@@ -63,7 +63,8 @@ export function fuseLosses(g: Recorder, loss: Tensor | false): void {
   for (const [i, node] of nodes.entries()) {
     const named = node.op === "distillation_topk_loss";
     if (!named && node.op !== "distillation_loss") continue;
-    const logits = whole(node.inputs[0]!);
+    // The tail of named tokens is what all others have together, so there the first ones alone are something else.
+    const logits = named ? node.inputs[0]! : whole(node.inputs[0]!);
     const j = nodes.findIndex((n) => n.op === "cross_entropy" && n.inputs[0] === logits);
     const ce = nodes[j];
     const student = headOf(logits, ce ? 2 : 1);
