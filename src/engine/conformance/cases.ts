@@ -3,62 +3,29 @@
  * conformance suite (every backend against the reference). A row without a case fails a test.
  */
 import type { AdapterLinear, KvSpec, KvType, LinearChange } from "../backend.ts";
-import { DIVERGENCES, type DistillationAttrs } from "../ops/distillation.ts";
 import type { OpName } from "../ops/index.ts";
 import type { LinearAttrs } from "../ops/linear.ts";
-import type { Shape } from "../tensor.ts";
-import type { WeightType } from "../weights.ts";
 import { BLOCK_TYPES } from "./blocks.ts";
+import { DISTILLATION_CASES } from "./distillation-cases.ts";
+import {
+  ALL,
+  type Case,
+  ids,
+  lowCase,
+  negative,
+  type Operand,
+  positive,
+  row,
+  small,
+  state,
+  targets,
+  unit,
+  vector,
+  weight,
+  x,
+} from "./operands.ts";
 
-export interface Operand {
-  /** `kv` is a KV pool, `adapters` a table of them; `ids` an i32 input; everything else f32. */
-  readonly kind: "x" | "ids" | "weight" | "state" | "kv" | "adapters";
-  readonly shape: Shape;
-  /** Values as a function of index; x: by default normal with unit spread. */
-  readonly values?: (i: number, T: number) => number;
-  /** For weights: storage types to try, default f32 dense. */
-  readonly types?: readonly (WeightType | "dense")[];
-  /** For adapters: the sizes of the linears. Slots are filled by `someAdapters`. */
-  readonly linears?: readonly { readonly N: number; readonly K: number }[];
-}
-
-export interface Case {
-  readonly op: OpName;
-  readonly label: string;
-  readonly operands: readonly Operand[];
-  readonly attrs: object;
-  readonly kv?: KvSpec;
-  /** Rows are independent: bits of a row may not depend on T. */
-  readonly rowwise: boolean;
-  /** Largest normalised squared error against the reference. */
-  readonly nmse?: number;
-}
-
-const x = (...shape: Shape): Operand => ({ kind: "x", shape });
-const positive = (...shape: Shape): Operand => ({
-  kind: "x",
-  shape,
-  values: (i) => 0.1 + ((i * 37) % 101) / 40,
-});
-/** About as long as the keys of a delta rule, its gates, and what it forgets by. */
-const small = (...shape: Shape): Operand => ({
-  kind: "x",
-  shape,
-  values: (i) => (((i * 37 + 11) % 101) - 50) / 150,
-});
-const unit = (...shape: Shape): Operand => ({ kind: "x", shape, values: (i) => ((i * 37) % 101) / 101 });
-const negative = (...shape: Shape): Operand => ({ kind: "x", shape, values: (i) => -((i * 53) % 101) / 60 });
-const ids = (n: number, ...shape: Shape): Operand => ({ kind: "ids", shape, values: (i) => (i * 7 + 3) % n });
-const ALL = ["f32", "f16", "bf16", "q8_0", "q4_0", "dense"] as const;
-const weight = (N: number, K: number, types: Operand["types"] = ALL): Operand => ({
-  kind: "weight",
-  shape: [N, K],
-  types: types!,
-});
-const vector = (n: number): Operand => ({ kind: "weight", shape: [n], types: ["dense"] });
-/** One of 50 for each row, or -1. */
-const targets: Operand = { ...ids(51, "T"), values: (i) => ((i * 7) % 51) - 1 };
-const state = (...shape: Shape): Operand => ({ kind: "state", shape });
+export type { Case, Operand };
 
 /** Two segments: the first takes all tokens but the last third (at least one each when T > 1). */
 const segments: Operand = {
@@ -99,20 +66,6 @@ function kvCase(op: OpName, type: KvType, D: number, operands: readonly Operand[
     rowwise: true,
   };
 }
-
-const row = (op: OpName, operands: Operand[], attrs: object = {}, label = "", rowwise = true): Case => ({
-  op,
-  label,
-  operands,
-  attrs,
-  rowwise,
-});
-
-/** Products whose operands a backend may round to bf16. */
-const lowCase = (op: OpName, operands: Operand[], attrs: object = {}, label = ""): Case => ({
-  ...row(op, operands, { ...attrs, bf16: true }, `bf16 ${label}`.trim(), false),
-  nmse: 3e-5,
-});
 
 const unary = (
   ["neg", "exp", "tanh", "erf", "sigmoid", "abs", "step", "silu", "gelu", "gelu_erf"] as const
@@ -180,35 +133,6 @@ function adaptedCase(label: string, chosen: Operand, attrs: object): Case {
   ];
   return { ...linearCase(label, operands, a), rowwise: false };
 }
-
-/** Logits from -20 to 20. */
-const steep = (...shape: Shape): Operand => ({
-  kind: "x",
-  shape,
-  values: (i) => (((i * 37 + 5) % 101) - 50) / 2.5,
-});
-/** Six different tokens of 77 for each row, the last sometimes missing, of probability 0.3, 0.15, 0.075, ... */
-const named: Operand = {
-  kind: "ids",
-  shape: ["T", 6],
-  values: (i) => (i % 6 === 5 && i % 4 === 1 ? -1 : ((i % 6) * 13 + Math.floor(i / 6) * 5) % 77),
-};
-const logp: Operand = { kind: "x", shape: ["T", 6], values: (i) => Math.log(0.3 / 2 ** (i % 6)) };
-/** The same of 50. */
-const fewer: Operand = {
-  ...named,
-  values: (i) => (i % 6 === 5 && i % 4 === 1 ? -1 : ((i % 6) * 7 + Math.floor(i / 6) * 5) % 50),
-};
-const HEADS = {
-  ...{ scale: 0.3, cap: 0, teacher_scale: 0.2, teacher_cap: 0, ce_weight: 0.4, kd_weight: 0.8 },
-  ...{ masked: true, grad: false },
-};
-const BLOCKS_OF_32 = ["q8_0", "q4_0", "q5_1", "iq4_nl", "mxfp4", "nf4"] as const;
-const distillations = DIVERGENCES.map((loss, i): [DistillationAttrs, string] => {
-  const temperature = [1, 2, 1.5, 1, 0.7][i]!;
-  const attrs = { loss, beta: 0.3, temperature, scale_temperature: i % 2 === 1 };
-  return [attrs, `${loss} at temperature ${temperature}`];
-});
 
 export const CASES: readonly Case[] = [
   ...unary,
@@ -426,80 +350,7 @@ export const CASES: readonly Case[] = [
     "",
     false,
   ),
-  ...distillations.flatMap(([attrs, label]) => [
-    row("distillation_loss", [x("T", 77), steep("T", 77)], attrs, label),
-    row("distillation_slopes", [x("T", 77), steep("T", 77)], attrs, label),
-    row("distillation_topk_loss", [x("T", 77), named, logp], attrs, label),
-    row("distillation_topk_slopes", [x("T", 77), named, logp], attrs, label),
-  ]),
-  ...distillations.flatMap(([divergence, label], i) => {
-    const [scales, heads] = [
-      { ...divergence, ...HEADS },
-      { ...divergence, ...HEADS, scale: 0.4, cap: 6, teacher_scale: 0.5, teacher_cap: 8 },
-    ];
-    const types = i === 0 ? ALL : (["dense"] as const);
-    const student = [x("T", 32), weight(50, 32, types), targets];
-    const teacher = [x("T", 64), weight(50, 64, i === 1 ? BLOCKS_OF_32 : i === 2 ? ALL : ["dense"])];
-    const few = [fewer, logp];
-    const both = { grad: true, sum: true };
-    const held = state(50, 32);
-    return [
-      row("linear_distillation", [...student, ...teacher], { ...scales, grad: i < 2 }, label, false),
-      row(
-        "linear_distillation",
-        [...student, ...teacher, held],
-        { ...heads, ...both },
-        `both, ${label}`,
-        false,
-      ),
-      row("linear_distillation", [...student, ...few], { ...heads, grad: true }, `named, ${label}`, false),
-      row(
-        "linear_distillation",
-        [...student, ...few, held],
-        { ...scales, ...both, masked: false },
-        `named, both, ${label}`,
-        false,
-      ),
-      row(
-        "linear_distillation_grad",
-        [...student, ...teacher, x("T", 1), x("T", 1)],
-        { ...heads, by: "w" },
-        label,
-        false,
-      ),
-      row(
-        "linear_distillation_grad",
-        [...student, ...few, x("T", 1), x("T", 1)],
-        { ...scales, by: "x" },
-        `named, ${label}`,
-        false,
-      ),
-    ];
-  }),
-  ...([61, 37] as const).flatMap((W, i) => {
-    const operands = [
-      x("T", 32),
-      weight(50, 32, ["dense"]),
-      targets,
-      x("T", 64),
-      weight(W, 64, ["dense", "q8_0"]),
-    ];
-    const [attrs, label] = distillations[i]!;
-    return [
-      row(
-        "linear_distillation",
-        [...operands, state(50, 32)],
-        { ...attrs, ...HEADS, ...{ grad: true, sum: true, cap: 6 * i } },
-        `${W} tokens, ${label}`,
-        false,
-      ),
-    ];
-  }),
-  lowCase(
-    "linear_distillation",
-    [x("T", 40), weight(50, 40, ["dense"]), targets, x("T", 64), weight(50, 64), state(50, 40)],
-    { ...distillations[2]![0], ...HEADS, grad: true, sum: true },
-  ),
+  ...DISTILLATION_CASES,
   row("sum_squares", [x("T", 37)], {}, "", false),
   row("swiglu", [x("T", 37), x("T", 37)]),
   row("geglu", [x("T", 37), x("T", 37)]),
