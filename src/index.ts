@@ -1,6 +1,10 @@
 /** pith: make and run small language models on your own device. The sub-paths hold the parts: `pith/engine`, ... */
 
 export {
+  type DistillOptions,
+  type DistillResult,
+  distill,
+  type Student,
   type SynthesizeEvent,
   type SynthesizeOptions,
   type SynthesizeResult,
