@@ -58,9 +58,9 @@ const loop = (seed) => [
 /** What is learned from. @type {Record<string, string[]>} */
 const VARIANTS = {
   labels: ["--kd-weight", "0", "--ce-weight", "1", "--data", train],
-  distilled: ["--data", train],
-  synthetic: ["--data", train, "--data", synthetic],
-  "on-policy": ["--data", train, "--data", synthetic, "--on-policy", "0.25"],
+  distilled: ["--on-policy", "0", "--data", train],
+  synthetic: ["--on-policy", "0", "--data", train, "--data", synthetic],
+  "on-policy": ["--data", train, "--data", synthetic],
 };
 
 /** @param {string} variant @param {string} seed */

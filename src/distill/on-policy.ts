@@ -12,15 +12,7 @@ import { Sequence } from "../generate/sequence.ts";
 import { type Config, declareBatch, forward, kvBytes, kvPools } from "../models/index.ts";
 import { stateRows, stateSize } from "../models/memory.ts";
 import { STATE } from "../models/programs.ts";
-import {
-  type Learner,
-  type MethodTrainable,
-  packItems,
-  Random,
-  type Sample,
-  STREAM,
-  type Trainable,
-} from "../train/index.ts";
+import { type Learner, packItems, Random, type Sample, STREAM, type Trainable } from "../train/index.ts";
 import type { Mix } from "./programs.ts";
 import type { Policy, Source, Writing } from "./step.ts";
 
@@ -55,10 +47,6 @@ export interface Lent {
   ready(record: () => Program, maxima: { T: number; S: number; R: number }): Promise<Executable>;
 }
 
-/** Whether it trains something beside the weights. */
-const adapts = (trainable: Trainable & Pick<Partial<MethodTrainable>, "reference">): boolean =>
-  trainable.reference !== undefined;
-
 /** A generation program over the parameters of a student that is being trained. */
 export async function studentRunner({ backend, trainable, ctx, keep, ready }: Lent): Promise<Runner> {
   const { definition, config } = trainable;
@@ -74,8 +62,7 @@ export async function studentRunner({ backend, trainable, ctx, keep, ready }: Le
     const program = record((g) => ({
       logits: forward(definition, trainable.module(g), declareBatch(g, config, ctx, true, rows)),
     }));
-    // An adapter adds what is made of a product's own operand, which `fuse` would put into one node with that product.
-    return adapts(trainable) ? program : fuse(program);
+    return fuse(program);
   }, maxima);
   const { vocab_size } = config;
   return {

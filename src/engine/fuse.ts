@@ -15,8 +15,11 @@ export function fuse(program: Program): Program {
   for (const node of program.nodes) for (const t of node.inputs) user.set(t, [...(user.get(t) ?? []), node]);
   const maker = new Map<Tensor, Node>();
   for (const node of program.nodes) for (const t of node.outputs) maker.set(t, node);
-  /** The only user of a tensor that nothing else needs. */
-  const soleUser = (t: Tensor): Node | undefined => (uses.get(t) === 1 ? user.get(t)?.[0] : undefined);
+  /** The only user of a tensor that nothing else needs, if it is not a part of another node already. */
+  const soleUser = (t: Tensor): Node | undefined => {
+    const [only] = user.get(t) ?? [];
+    return uses.get(t) === 1 && only && !gone.has(only) ? only : undefined;
+  };
 
   for (const first of program.nodes) {
     if (first.op !== "matmul_nt" || gone.has(first)) continue;
