@@ -5,7 +5,7 @@ import { isEndpoint } from "../remote/index.ts";
 import { bytes, note } from "./output.ts";
 import { progressBar } from "./progress.ts";
 import { type RecursiveCliOptions, recursive } from "./recursive.ts";
-import { type LoopOptions, loopOptions, type ShapeOptions, set, shapeOf } from "./train.ts";
+import { type LoopOptions, loopOptions, outOf, type ShapeOptions, set, shapeOf } from "./train.ts";
 import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
 import { type SampleOptions, sampleOptions, targetsOf } from "./tune.ts";
 
@@ -36,10 +36,11 @@ export interface DistillCliOptions extends LoopOptions, ShapeOptions, SampleOpti
 }
 
 export async function distill(options: DistillCliOptions): Promise<void> {
-  const { data, out, teacher, targets, method, rank, loss, beta, temperature } = options;
+  const { data, teacher, targets, method, rank, loss, beta, temperature } = options;
   if (!data) throw new TypeError("Cannot distill: wanted a file of samples, with --data file");
   if (!teacher && options.cache === undefined)
     throw new TypeError("Cannot distill: wanted a teacher, with --teacher model, or --cache file");
+  const out = outOf("distill", options);
   const { scaleTemperature, ceWeight, kdWeight, cache, topK, maxTokens, keep } = options;
   const { onPolicy, onPolicyFrom, onPolicyLoss, onPolicyTemperature } = options;
   const { model, allowHost, concurrency } = options;

@@ -147,7 +147,7 @@ export function addTrainingOptions(command: Command): Command {
     .option("--save-steps <n>", "steps between checkpoints (default: five minutes)", count(1))
     .option("--seed <n>", "of everything random (default: 0)", count(0))
     .option("--resume", "go on from the last checkpoint in the folder")
-    .requiredOption("--out <folder>", "where the result, checkpoints and the report are written")
+    .option("--out <folder>", "where the result, checkpoints and the report are written")
     .option("--threads <n>", "threads to compute with", count(1))
     .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
     .option("--json", "print JSON at the end");

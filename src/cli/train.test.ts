@@ -43,5 +43,6 @@ test("pith train says what is wanted of it", async () => {
   expect([none.code, none.err]).toEqual([1, expect.stringContaining("with --data file")]);
   const shapeless = await pith("train", "--data", join(dir, "rhyme.txt"), "--out", join(dir, "x"));
   expect([shapeless.code, shapeless.err]).toEqual([1, expect.stringContaining("--config config.json")]);
-  expect((await pith("train", "--data", "x")).code).toBe(2);
+  const nowhere = await pith("train", "--data", "x");
+  expect([nowhere.code, nowhere.err]).toEqual([1, expect.stringContaining("wanted a folder to write to")]);
 });

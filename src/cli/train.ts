@@ -23,7 +23,7 @@ export interface LoopOptions {
   saveSteps?: number;
   seed?: number;
   resume?: boolean;
-  out: string;
+  out?: string;
   backend?: BackendName;
   threads?: number;
   json?: boolean;
@@ -65,13 +65,21 @@ export function loopOptions(options: LoopOptions) {
   return { ...fit, ...set({ ...run, eval: options.eval, eval_share: evalShare }) };
 }
 
+/** The folder that is written to: a dry run needs none. @throws {TypeError} when none is given */
+export function outOf(verb: string, { out, dryRun }: { out?: string; dryRun?: boolean }): string {
+  if (out === undefined && !dryRun)
+    throw new TypeError(`Cannot ${verb}: wanted a folder to write to, with --out folder`);
+  return out ?? "";
+}
+
 export function set<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as never;
 }
 
 export async function train(options: TrainOptions): Promise<void> {
-  const { data, out, config, tokenizer, type } = options;
+  const { data, config, tokenizer, type } = options;
   if (!data) throw new TypeError("Cannot train: wanted a file of text or samples, with --data file");
+  const out = outOf("train", options);
   await follow(
     (signal) =>
       trainModel({

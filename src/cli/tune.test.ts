@@ -38,14 +38,19 @@ test("pith tune learns an adapter, and the command that it prints runs it", asyn
 });
 
 test("pith tune --dry-run shows what is learned, and writes nothing", async () => {
-  const out = join(dir, "none");
-  const result = await pith("tune", BASE, ...RUN, "--out", out, "--dry-run");
+  const before = await readdir(dir);
+  const result = await pith("tune", BASE, ...RUN, "--dry-run");
   expect(result.code).toBe(0);
   expect(result.out).toMatch(/The \w+ said\[ no no\./);
   expect(result.err).toMatch(
     /time: about \d+s, evaluation not counted, at [\d,.]+ tokens\/s; .* of memory is available/,
   );
-  expect(await readdir(dir)).not.toContain("none");
+  expect(await readdir(dir)).toEqual(before);
+  const missing = await pith("tune", BASE, ...RUN);
+  expect([missing.code, missing.err]).toEqual([
+    1,
+    expect.stringContaining("wanted a folder to write to, with --out folder"),
+  ]);
 });
 
 test("Ctrl-C leaves a checkpoint from which the same command goes on", async () => {

@@ -1,7 +1,7 @@
 // pith tune: a model trained on one's own data.
 
 import { dryRun, type TuneOptions, tune as tuneModel } from "../train/index.ts";
-import { type LoopOptions, loopOptions, set } from "./train.ts";
+import { type LoopOptions, loopOptions, outOf, set } from "./train.ts";
 import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
 
 /** How samples are read, and with what a step computes. */
@@ -32,8 +32,9 @@ export interface TuneCliOptions extends LoopOptions, SampleOptions {
 }
 
 export async function tune(model: string, options: TuneCliOptions): Promise<void> {
-  const { data, out, targets } = options;
+  const { data, targets } = options;
   if (!data) throw new TypeError("Cannot tune: wanted a file of samples, with --data file");
+  const out = outOf("tune", options);
   const { method, rank, alpha, rslora, dropout, beta } = options;
   const given: TuneOptions = {
     data,
