@@ -39,7 +39,9 @@ const pith = (given) =>
 const train = join(data, "train.jsonl");
 const synthetic = join(out, "synthetic.jsonl");
 const begin =
-  student === "random" ? ["--layers", "4", "--heads", "4", "--width", "128"] : ["--student", student];
+  student === "random"
+    ? ["--layers", "4", "--heads", "4", "--width", "128", "--ctx", "256"]
+    : ["--student", student];
 /** @param {string} seed */
 const loop = (seed) => [
   ...[
