@@ -2,6 +2,7 @@
 
 import { type DistillOptions, distill as distillModel, dryDistill, type Student } from "../distill/index.ts";
 import { isEndpoint } from "../remote/index.ts";
+import { type EndpointCliOptions, endpointOptions } from "./endpoints.ts";
 import { bytes, note } from "./output.ts";
 import { progressBar } from "./progress.ts";
 import { type RecursiveCliOptions, recursive } from "./recursive.ts";
@@ -9,7 +10,12 @@ import { type LoopOptions, loopOptions, outOf, type ShapeOptions, set, shapeOf }
 import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
 import { type SampleOptions, sampleOptions, targetsOf } from "./tune.ts";
 
-export interface DistillCliOptions extends LoopOptions, ShapeOptions, SampleOptions, RecursiveCliOptions {
+export interface DistillCliOptions
+  extends LoopOptions,
+    ShapeOptions,
+    SampleOptions,
+    EndpointCliOptions,
+    RecursiveCliOptions {
   teacher?: string;
   student?: string;
   method?: NonNullable<DistillOptions["method"]>;
@@ -29,9 +35,6 @@ export interface DistillCliOptions extends LoopOptions, ShapeOptions, SampleOpti
   onPolicyTemperature?: number;
   maxTokens?: number;
   keep?: "best" | "last";
-  model?: string;
-  allowHost?: string[];
-  concurrency?: number;
   dryRun?: boolean;
 }
 
@@ -43,7 +46,7 @@ export async function distill(options: DistillCliOptions): Promise<void> {
   const out = outOf("distill", options);
   const { scaleTemperature, ceWeight, kdWeight, cache, topK, maxTokens, keep } = options;
   const { onPolicy, onPolicyFrom, onPolicyLoss, onPolicyTemperature } = options;
-  const { model, allowHost, concurrency } = options;
+  const sent = `the samples of ${[data].flat().join(", ")}, as ids of tokens`;
   const caching = progressBar("asking the teacher", "tokens");
   let noted = false;
   const given: DistillOptions = {
@@ -52,7 +55,7 @@ export async function distill(options: DistillCliOptions): Promise<void> {
     ...set({ on_policy: onPolicy, on_policy_from: onPolicyFrom, on_policy_loss: onPolicyLoss }),
     ...set({ on_policy_temperature: onPolicyTemperature }),
     ...(teacher !== undefined &&
-      isEndpoint(teacher) && { endpoint: set({ model, allowHosts: allowHost, concurrency }) }),
+      isEndpoint(teacher) && { endpoint: await endpointOptions(teacher, sent, options) }),
     onCache({ tokens, total, bytes_per_token }) {
       if (!noted) note(`cache: ${bytes_per_token} bytes a token, ${bytes(bytes_per_token * total)} in all`);
       noted = true;

@@ -219,7 +219,9 @@ export function program(): Command {
     .option("--allow-host <name>", "a host that may be sent to; may be given more than once", collect)
     .option("--concurrency <n>", "requests at once, of each URL (default: 8)", count(1));
   addSampleOptions(distill);
-  addTrainingOptions(distill).action(async (options) => (await import("./distill.ts")).distill(options));
+  addTrainingOptions(distill).action(async (_options, command: Command) =>
+    (await import("./distill.ts")).distill(command.optsWithGlobals()),
+  );
 
   pith
     .command("prune")

@@ -10,17 +10,18 @@ import {
 import type { Json } from "../formats/json.ts";
 import type { JsonSchema } from "../generate/grammar/index.ts";
 import type { Model } from "../generate/model.ts";
-import { type EndpointOptions, foreignHosts, isEndpoint, parseEndpoints } from "../remote/index.ts";
+import { isEndpoint } from "../remote/index.ts";
 import { attachAdapters } from "./adapters.ts";
+import { type EndpointCliOptions, endpointOptions } from "./endpoints.ts";
 import { interruptible } from "./interrupt.ts";
 import { load } from "./load.ts";
 import type { ModelOptions } from "./options.ts";
 import { figure, note, printJson } from "./output.ts";
 import { duration, progressBar } from "./progress.ts";
-import { agreed, locate } from "./pull.ts";
+import { locate } from "./pull.ts";
 import { set } from "./train.ts";
 
-export interface SynthesizeCliOptions extends ModelOptions {
+export interface SynthesizeCliOptions extends ModelOptions, EndpointCliOptions {
   teacher: string;
   seeds: string[];
   count: number;
@@ -48,16 +49,11 @@ export interface SynthesizeCliOptions extends ModelOptions {
   maxAttempts?: number;
   seed?: number;
   adapter?: string[];
-  model?: string;
-  allowHost?: string[];
-  concurrency?: number;
-  timeout?: number;
   priceIn?: number;
   priceOut?: number;
   json?: boolean;
   /** Of all verbs. */
   pull?: boolean;
-  offline?: boolean;
 }
 
 export async function synthesize(options: SynthesizeCliOptions): Promise<void> {
@@ -82,34 +78,14 @@ export async function synthesize(options: SynthesizeCliOptions): Promise<void> {
   if (isEndpoint(teacher)) {
     if (options.adapter)
       throw new TypeError("Cannot use --adapter with endpoints: wanted a model in this process, or none");
-    const endpoint = await endpointOptions(options);
+    const sent = `examples out of ${seeds.join(", ")}, and what the teacher writes of them`;
+    const endpoint = await endpointOptions(teacher, sent, options);
     return follow(teacher, { ...given, endpoint }, json);
   }
   await locate(teacher, { pull: options.pull === true && !options.offline });
   await using model = await load(teacher, options);
   const adapter = await attachAdapters(model, options.adapter);
   await follow(model, { ...given, ...(adapter !== undefined && { adapter }) }, json);
-}
-
-/** Hosts that are not this machine's are agreed to by name: with --allow-host, or on the terminal. */
-async function endpointOptions(options: SynthesizeCliOptions): Promise<EndpointOptions> {
-  const { teacher, seeds, allowHost = [], model, concurrency, timeout } = options;
-  const urls = parseEndpoints(teacher);
-  const foreign = options.offline ? [] : foreignHosts(urls, allowHost);
-  if (foreign.length > 0) {
-    const plain = urls.some((url) => url.protocol === "http:" && foreign.includes(url.host));
-    const key = process.env.PITH_API_KEY ? ", and the key in PITH_API_KEY" : "";
-    note(
-      `to be sent to ${foreign.join(", ")}: examples out of ${seeds.join(", ")}, and what the teacher writes of them${key}${plain ? "; over http, which others on the way can read" : ""}`,
-    );
-    if (await agreed("Send it?")) allowHost.push(...foreign);
-  }
-  return {
-    allowHosts: allowHost,
-    ...set({ model, concurrency }),
-    onRest: ({ host, message }) => note(`${host} rests, and is tried again: ${message}`),
-    ...(timeout !== undefined && { timeoutMs: Math.ceil(timeout * 1000) }),
-  };
 }
 
 async function follow(

@@ -1,6 +1,6 @@
 // A process that serves the model of this repository teaches as the model itself does.
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
@@ -8,6 +8,7 @@ import { buildTeacher, TeacherServer } from "../../test/helpers/teacher-server.t
 import { loadModel, type Model } from "../generate/index.ts";
 import { EndpointPool, writeText } from "../remote/index.ts";
 import type { Sample } from "../train/index.ts";
+import { distill } from "./distill.ts";
 import { endpointTeacher } from "./endpoint.ts";
 
 const STORIES = resolve(import.meta.dirname, "../../models/stories");
@@ -97,4 +98,36 @@ test("texts with the same seed are the model's own", async () => {
   ]);
   expect(far).toMatchObject({ text, finishReason: "length", completionTokens: 12, host: server.host });
   pool.close();
+});
+
+test("a student learns from an endpoint as from the likeliest tokens of the model itself", async () => {
+  const data = join(dir, "told.jsonl");
+  const texts = ["Once upon a time there was a cat.", "Tom and Mina went to the park.", "The sun was warm."];
+  await writeFile(data, texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+  const student = join(dir, "student");
+  const made = { config: { layers: 1, heads: 2, width: 16, ctx: 64 } };
+  await distill(made, { teacher: STORIES, data, on_policy: 0, max_steps: 1, threads: 1, out: student })
+    .result;
+  const common = {
+    data,
+    top_k: K,
+    max_steps: 3,
+    batch_tokens: 32,
+    epochs: 9,
+    seed: 1,
+    threads: 1,
+    on_policy: 0,
+  };
+  await server.misbehave({ kind: "garbage", times: 1 });
+  const far = distill(student, {
+    ...{ ...common, teacher: server.url, cache: join(dir, "far.logits"), out: join(dir, "far") },
+    endpoint: { backoffMs: 5 },
+  });
+  const near = { ...common, teacher: STORIES, cache: join(dir, "near.logits"), out: join(dir, "near") };
+  const [told, known] = [await far.result, await distill(student, near).result];
+  for (const [i, { kd, ce }] of told.records.entries()) {
+    expect(kd).toBeCloseTo(known.records[i]!.kd!, 2);
+    expect(ce).toBeCloseTo(known.records[i]!.ce!, 3);
+  }
+  expect(told.records.length).toBe(3);
 });
