@@ -7,7 +7,7 @@ import { bytes, note } from "./output.ts";
 import { progressBar } from "./progress.ts";
 import { type RecursiveCliOptions, recursive } from "./recursive.ts";
 import { type LoopOptions, loopOptions, outOf, type ShapeOptions, set, shapeOf } from "./train.ts";
-import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
+import { follow, noteDryRun, noteStart } from "./training.ts";
 import { type SampleOptions, sampleOptions, targetsOf } from "./tune.ts";
 
 export interface DistillCliOptions
@@ -46,16 +46,13 @@ export async function distill(options: DistillCliOptions): Promise<void> {
   const out = outOf("distill", options);
   const { scaleTemperature, ceWeight, kdWeight, cache, topK, maxTokens, keep } = options;
   const { onPolicy, onPolicyFrom, onPolicyLoss, onPolicyTemperature } = options;
-  const sent = `the samples of ${[data].flat().join(", ")}, as ids of tokens`;
   const caching = progressBar("asking the teacher", "tokens");
   let noted = false;
-  const given: DistillOptions = {
+  const told: DistillOptions = {
     ...{ data, out },
     ...set({ teacher, cache, top_k: topK, max_tokens: maxTokens, keep }),
     ...set({ on_policy: onPolicy, on_policy_from: onPolicyFrom, on_policy_loss: onPolicyLoss }),
     ...set({ on_policy_temperature: onPolicyTemperature }),
-    ...(teacher !== undefined &&
-      isEndpoint(teacher) && { endpoint: await endpointOptions(teacher, sent, options) }),
     onCache({ tokens, total, bytes_per_token }) {
       if (!noted) note(`cache: ${bytes_per_token} bytes a token, ${bytes(bytes_per_token * total)} in all`);
       noted = true;
@@ -68,20 +65,15 @@ export async function distill(options: DistillCliOptions): Promise<void> {
     ...sampleOptions(options),
     ...loopOptions(options),
   };
-  if (options.recursive !== undefined) return recursive(given, options);
+  if (options.recursive !== undefined) return recursive(told, options);
   const student = studentOf(options);
+  const sent = `the samples of ${[data].flat().join(", ")}, as ids of tokens`;
+  const remote = teacher !== undefined && isEndpoint(teacher);
+  const given = remote ? { ...told, endpoint: await endpointOptions(teacher, sent, options) } : told;
   if (options.dryRun)
     return noteDryRun((signal, color) => dryDistill(student, { ...given, signal }, { color }), options.json);
   await follow(
-    (signal) =>
-      distillModel(student, {
-        ...given,
-        signal,
-        onPlan(plan, warnings) {
-          notePlan(plan);
-          noteWarnings(warnings);
-        },
-      }),
+    (signal) => distillModel(student, { ...given, signal, onPlan: noteStart }),
     options.json,
     ({ adapter }) => (adapter ? `pith run ${options.student} --adapter ${out}` : `pith run ${out}`),
   );

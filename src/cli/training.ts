@@ -22,7 +22,13 @@ export function notePlan(plan: TrainPlan): void {
   );
 }
 
-export function noteWarnings(warnings: readonly string[]): void {
+/** What is said before the first step. */
+export function noteStart(plan: TrainPlan, warnings: readonly string[]): void {
+  notePlan(plan);
+  noteWarnings(warnings);
+}
+
+function noteWarnings(warnings: readonly string[]): void {
   for (const warning of warnings) note(`worth knowing: ${warning}`);
 }
 

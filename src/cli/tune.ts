@@ -2,7 +2,7 @@
 
 import { dryRun, type TuneOptions, tune as tuneModel } from "../train/index.ts";
 import { type LoopOptions, loopOptions, outOf, set } from "./train.ts";
-import { follow, noteDryRun, notePlan, noteWarnings } from "./training.ts";
+import { follow, noteDryRun, noteStart } from "./training.ts";
 
 /** How samples are read, and with what a step computes. */
 export interface SampleOptions {
@@ -47,15 +47,7 @@ export async function tune(model: string, options: TuneCliOptions): Promise<void
   if (options.dryRun)
     return noteDryRun((signal, color) => dryRun(model, { ...given, signal }, { color }), options.json);
   await follow(
-    (signal) =>
-      tuneModel(model, {
-        ...given,
-        signal,
-        onPlan(plan, warnings) {
-          notePlan(plan);
-          noteWarnings(warnings);
-        },
-      }),
+    (signal) => tuneModel(model, { ...given, signal, onPlan: noteStart }),
     options.json,
     ({ adapter }) => (adapter ? `pith run ${model} --adapter ${out}` : `pith run ${out}`),
   );

@@ -8,10 +8,18 @@ import { join } from "node:path";
 import { parseTask } from "../evaluate/index.ts";
 import { writeFileAtomic } from "../formats/index.ts";
 import { loadModel, type Model } from "../generate/index.ts";
-import { modelIdentity, type OpenedModel, openModel } from "../models/index.ts";
+import { endTokens, modelIdentity, type OpenedModel, openModel } from "../models/index.ts";
 import { type PruneEvent, prune, type Sizes } from "../prune/index.ts";
 import { parameterCount, sizesOf } from "../prune/sizes.ts";
-import { firstDifference, Job, readSamples, type Sample, type StepEvent } from "../train/index.ts";
+import {
+  fileDigests,
+  firstDifference,
+  givenDataOptions,
+  Job,
+  readSamples,
+  type Sample,
+  type StepEvent,
+} from "../train/index.ts";
 import { holdOut } from "../train/split.ts";
 import { distill } from "./distill.ts";
 import { type GenerationFigures, generationFigures } from "./generation-figures.ts";
@@ -181,15 +189,10 @@ type Options = RecursiveOptions;
 /** Samples that no generation learns from: the same that distilling measures on. */
 async function heldSamples(model: OpenedModel, options: Options, signal: AbortSignal) {
   const { eval: files, eval_share = 0, seed = 0, held_tokens = DEFAULT_HELD_TOKENS } = options;
-  const { long, reasoning, lastOnly, raw, columns, separator } = options;
   const tokenizer = await model.tokenizer();
   const ctx = options.ctx ?? Math.min(model.config.max_position_embeddings, DEFAULT_CTX);
-  const how = Object.fromEntries(
-    Object.entries({ long, reasoning, lastOnly, raw, columns, separator }).filter(([, v]) => v !== undefined),
-  );
-  const stopIds = [...new Set([...tokenizer.eosIds, ...model.generationConfig.eos_token_id])];
-  const read = (files: string | readonly string[]) =>
-    readSamples(files, { ...how, tokenizer, ctx, stopIds, signal });
+  const how = { ...givenDataOptions(options), tokenizer, ctx, stopIds: endTokens(tokenizer, model), signal };
+  const read = (files: string | readonly string[]) => readSamples(files, how);
   const data = await read(options.data);
   const evaluation = files === undefined ? undefined : await read(files);
   const all = evaluation?.samples ?? holdOut(data.samples, eval_share, seed)[1];
@@ -198,9 +201,7 @@ async function heldSamples(model: OpenedModel, options: Options, signal: AbortSi
     samples.push(all[i]!);
     tokens += all[i]!.ids.length;
   }
-  const digests = Object.fromEntries(
-    [...data.stats.files, ...(evaluation?.stats.files ?? [])].map(({ file, sha256 }) => [file, sha256]),
-  );
+  const digests = { ...fileDigests(data.stats), ...(evaluation && fileDigests(evaluation.stats)) };
   return { samples, digests };
 }
 

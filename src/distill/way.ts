@@ -1,6 +1,6 @@
 // Who teaches, and what a step learns: the teacher loaded or asked, the cache made or opened, the learner over both.
 
-import { modelIdentity, type OpenedModel } from "../models/index.ts";
+import { endTokens, modelIdentity, type OpenedModel } from "../models/index.ts";
 import { isEndpoint } from "../remote/index.ts";
 import { digestOf, type GradientProgram, type Material, type Way } from "../train/index.ts";
 import {
@@ -99,7 +99,7 @@ export async function openWay(
             from: Math.floor(on_policy.from * steps),
             max_tokens,
             seed: options.seed ?? 0,
-            eos: new Set([...tokenizer.eosIds, ...material.model.generationConfig.eos_token_id]),
+            eos: new Set(endTokens(tokenizer, material.model)),
             tokens: Math.min(V, tokenizer.vocabSize),
             source: judge!,
           });

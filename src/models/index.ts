@@ -11,7 +11,7 @@ export { bitsPerWeight, type Inspection, inspect } from "./inspect.ts";
 export { KV, kvPools, type LayerType, layerRope, layerWindow, modelTables } from "./layers.ts";
 export { type LoadOptions, type LoadProgress, loadWeights, parameterValues } from "./load.ts";
 export { kvBytes, memoryNeeded, mib } from "./memory.ts";
-export { checkTensors, type OpenedModel, openModel, weightShapes, weightSource } from "./open.ts";
+export { checkTensors, endTokens, type OpenedModel, openModel, weightShapes, weightSource } from "./open.ts";
 export { declareBatch, forward, pagesFor, recordEncoder, recordGeneration } from "./programs.ts";
 export { LOAD_TYPES, type LoadType, quantizedModel } from "./quantized.ts";
 export { definitionOf, MODEL_TYPES } from "./registry.ts";

@@ -5,7 +5,7 @@ import { isWeightType } from "../engine/weights.ts";
 import type { StorageType } from "../formats/index.ts";
 import type { Config, GenerationConfig } from "./config.ts";
 import { memoryNeeded } from "./memory.ts";
-import type { OpenedModel } from "./open.ts";
+import { endTokens, type OpenedModel } from "./open.ts";
 
 /** JSON-able. Bytes are bytes, tokens are tokens. */
 export interface Inspection {
@@ -130,7 +130,7 @@ async function describeTokenizer(model: OpenedModel): Promise<Inspection["tokeni
       vocabulary: tokenizer.vocabSize,
       special: special.slice(0, MAX_SPECIAL),
       bos: tokenizer.bosId,
-      eos: [...new Set([...tokenizer.eosIds, ...model.generationConfig.eos_token_id])],
+      eos: endTokens(tokenizer, model),
       adds_bos: tokenizer.addsBos,
       chat_template: tokenizer.chatTemplate !== undefined,
     };

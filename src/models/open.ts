@@ -248,6 +248,14 @@ async function readText(path: string): Promise<string> {
   }
 }
 
+/** Tokens that end a text: the tokenizer's and the generation config's. */
+export function endTokens(
+  tokenizer: Tokenizer,
+  { generationConfig }: Pick<OpenedModel, "generationConfig">,
+): number[] {
+  return [...new Set([...tokenizer.eosIds, ...generationConfig.eos_token_id])];
+}
+
 const readIn = (folder: string) => async (name: string) => {
   const path = join(folder, name);
   return (await exists(path)) ? readText(path) : undefined;

@@ -1,7 +1,7 @@
 // Calibration data: samples of files, some of them by chance, packed as training packs them.
 
-import { memoryNeeded, mib, type OpenedModel, weightShapes } from "../models/index.ts";
-import { packItems, Random, readSamples, type Sample, type TrainBatch } from "../train/index.ts";
+import { endTokens, memoryNeeded, mib, type OpenedModel, weightShapes } from "../models/index.ts";
+import { fileDigests, packItems, Random, readSamples, type Sample, type TrainBatch } from "../train/index.ts";
 import type { Limits } from "./measure.ts";
 
 export interface CalibrationOptions {
@@ -54,14 +54,13 @@ export async function readCalibration(
     if (!(Number.isInteger(value) && value >= 1))
       throw new RangeError(`${cannot}${name} ${value}: wanted a whole number, 1 or more`);
   const tokenizer = await model.tokenizer();
-  const stopIds = [...new Set([...tokenizer.eosIds, ...model.generationConfig.eos_token_id])];
   const files = options.calibration;
   // One more than the context: the last token of a sample is a target only.
   const { samples, stats } = await readSamples(files, {
     tokenizer,
     ctx: ctx + 1,
     long: "cut",
-    stopIds,
+    stopIds: endTokens(tokenizer, model),
     signal,
   });
   const usable = samples.filter(({ ids, learned }) => ids.length >= 2 && learned.includes(1, 1));
@@ -77,7 +76,7 @@ export async function readCalibration(
     batches,
     trial: packItems(first(order, Math.min(tokens, trial_tokens)), limits),
     targets: batches.reduce((sum, { targets }) => sum + targets.filter((id) => id >= 0).length, 0),
-    digests: Object.fromEntries(stats.files.map(({ file, sha256 }) => [file, sha256])),
+    digests: fileDigests(stats),
   };
 }
 

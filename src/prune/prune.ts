@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { Backend } from "../engine/backend.ts";
 import { type BackendName, createBackend } from "../engine/backends/index.ts";
 import { availableMemory } from "../engine/machine.ts";
-import { checkTensors, type OpenedModel, openModel, writeModel } from "../models/index.ts";
-import { Job, Random } from "../train/index.ts";
+import { checkTensors, type OpenedModel, writeModel } from "../models/index.ts";
+import { Job, Random, withModel } from "../train/index.ts";
 import { type Calibration, type CalibrationOptions, checkMemory, readCalibration } from "./calibration.ts";
 import { chooseKept, normFactors, randomScores, type Scores, scoresOf } from "./choose.ts";
 import { type Kept, type Layout, layoutOf } from "./layout.ts";
@@ -69,15 +69,10 @@ export interface PruneResult {
  * @throws {TypeError | RangeError} before anything is computed, for a type, a size or data that cannot be
  */
 export function prune(model: string | OpenedModel, options: PruneOptions): Job<PruneEvent, PruneResult> {
-  return new Job(async (report, signal) => {
-    if (typeof model !== "string") return run(model, options, report, signal);
-    const opened = await openModel(model);
-    try {
-      return await run(opened, options, report, signal);
-    } finally {
-      await opened.close();
-    }
-  }, options.signal);
+  return new Job(
+    (report, signal) => withModel(model, (opened) => run(opened, options, report, signal)),
+    options.signal,
+  );
 }
 
 type Report = (event: PruneEvent) => void;
@@ -273,8 +268,7 @@ async function lossOf(
   signal: AbortSignal,
 ): Promise<number> {
   report({ stage: "measuring", done: 0, total: 1 });
-  const model = await openModel(folder);
-  try {
+  return withModel(folder, async (model) => {
     const layers = Array.from({ length: model.config.num_hidden_layers }, (_, i) => i);
     const measured = await Measured.load(model, backend, layoutOf(model), limits, signal);
     try {
@@ -283,7 +277,5 @@ async function lossOf(
       measured.free();
       report({ stage: "measuring", done: 1, total: 1 });
     }
-  } finally {
-    await model.close();
-  }
+  });
 }

@@ -3,7 +3,7 @@
 import { basename, join } from "node:path";
 import type { Backend } from "../engine/backend.ts";
 import { writeFileAtomic } from "../formats/index.ts";
-import { grouped, htmlPage, htmlRows, htmlTable, madeWith, settingRows } from "../train/page.ts";
+import { grouped, htmlPage, htmlRows, htmlTable, madeWith, nats, settingRows } from "../train/page.ts";
 import { type Chart, escapeXml, lineChart, type Series } from "../train/svg.ts";
 import type { Kept } from "./layout.ts";
 import type { Choice, PruneResult } from "./prune.ts";
@@ -58,7 +58,6 @@ function pruneHtml(report: PruneReport): string {
   const { before, after, dropped_layers, notes, targets } = result;
   const title = `${basename(model)}, pruned`;
   const share = (100 * after.parameters) / before.parameters;
-  const nats = (loss: number) => `${loss.toFixed(4)} (perplexity ${Number(Math.exp(loss).toPrecision(4))})`;
   const sizes = (Object.keys(LABELS) as (keyof Sizes)[]).map((key) => [
     LABELS[key],
     String(before.sizes[key]),

@@ -14,7 +14,7 @@ import {
 } from "../tokenizer/index.ts";
 import { type Batches, consecutiveWindows, packedBatches, packItems, windowBatches } from "./batches.ts";
 import { DataFile } from "./data/files.ts";
-import { overlapWarning, readSamples } from "./data/index.ts";
+import { fileDigests, overlapWarning, readSamples } from "./data/index.ts";
 import { holdOut } from "./split.ts";
 import type { Learner, Sample, TrainBatch } from "./types.ts";
 
@@ -237,14 +237,16 @@ function openSamples(
   const [train, held] = evaluation
     ? [data.samples, evaluation.samples]
     : holdOut(data.samples, eval_share, seed);
-  const digests = ({ stats }: ReadSamples) =>
-    Object.fromEntries(stats.files.map(({ file, sha256 }) => [file, sha256]));
   const overlap = overlapWarning(train, held);
   const count = (samples: readonly Sample[]) => samples.reduce((sum, { ids }) => sum + ids.length, 0);
   return {
     tokens: count(train),
     eval_tokens: count(held),
-    settings: { data: digests(data), ...(evaluation && { eval: digests(evaluation) }), eval_share },
+    settings: {
+      data: fileDigests(data.stats),
+      ...(evaluation && { eval: fileDigests(evaluation.stats) }),
+      eval_share,
+    },
     warnings: [...data.stats.warnings, ...(overlap ? [overlap] : [])],
     batches: (limits, run) => packedBatches(train, { limits, seed, ...run }),
     evaluation: (size) => (held.length > 0 ? packItems(held, size) : []),

@@ -16,6 +16,7 @@ export {
   type Columns,
   type DataOptions,
   type DataStats,
+  fileDigests,
   overlapWarning,
   type PreviewOptions,
   previewSample,
@@ -31,7 +32,7 @@ export { METHODS, type Method, type MethodOptions, openTrainable } from "./metho
 export { type PreferenceOptions, type PreferenceResult, PreferenceStep } from "./methods/preference.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
 export type { TrainPlan } from "./plan.ts";
-export { type Material, type PrepareOptions, prepare, type Way } from "./prepare.ts";
+export { givenDataOptions, type Material, type PrepareOptions, prepare, type Way } from "./prepare.ts";
 export { addGradients, type ComputeOptions, computed, recordGradients } from "./programs.ts";
 export { Random, STREAM } from "./random.ts";
 export { learningRate, type Schedule, type ScheduleName } from "./schedule.ts";

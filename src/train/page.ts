@@ -58,6 +58,11 @@ export function grouped(value: number): string {
     .replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** A mean negative log-likelihood, and what it is as a perplexity. */
+export function nats(loss: number): string {
+  return `${loss.toFixed(4)} (perplexity ${Number(Math.exp(loss).toPrecision(4))})`;
+}
+
 /** 75 -> "1 min 15 s" */
 export function duration(seconds: number): string {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;

@@ -3,12 +3,26 @@
 import type { Backend } from "../engine/backend.ts";
 import { type BackendName, createBackend } from "../engine/backends/index.ts";
 import { availableMemory } from "../engine/machine.ts";
-import { memoryNeeded, mib, modelIdentity, type OpenedModel, weightShapes } from "../models/index.ts";
+import {
+  endTokens,
+  memoryNeeded,
+  mib,
+  modelIdentity,
+  type OpenedModel,
+  weightShapes,
+} from "../models/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { type Batches, checkItems, type Item, packedBatches, packItems } from "./batches.ts";
 import { type Settings, startedWith } from "./checkpoint.ts";
 import { digestOf } from "./corpus.ts";
-import { type DataOptions, type DataStats, overlapWarning, readPairs, readSamples } from "./data/index.ts";
+import {
+  type DataOptions,
+  type DataStats,
+  fileDigests,
+  overlapWarning,
+  readPairs,
+  readSamples,
+} from "./data/index.ts";
 import { chooseSize, type GradientProgram, trainingMemory } from "./memory.ts";
 import { type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
 import { type PreferenceOptions, PreferenceStep } from "./methods/preference.ts";
@@ -249,6 +263,13 @@ interface ReadData {
   readonly warnings: readonly string[];
 }
 
+/** Of a verb's options, those of its samples that are set. */
+export function givenDataOptions(options: Partial<DataOptions>): Partial<DataOptions> {
+  const { long, reasoning, lastOnly, raw, columns, separator } = options;
+  const given = { long, reasoning, lastOnly, raw, columns, separator };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
 async function readData(
   model: OpenedModel,
   tokenizer: Tokenizer,
@@ -267,12 +288,8 @@ async function readData(
     throw new RangeError(
       `Cannot keep ${eval_share} of the data for evaluation: wanted a share below 1, and no files for it`,
     );
-  const { long, reasoning, lastOnly, raw, columns, separator } = options;
-  const how = Object.fromEntries(
-    Object.entries({ long, reasoning, lastOnly, raw, columns, separator }).filter(([, v]) => v !== undefined),
-  );
-  const stopIds = [...new Set([...tokenizer.eosIds, ...model.generationConfig.eos_token_id])];
-  const given: DataOptions = { ...how, tokenizer, ctx, stopIds, signal };
+  const how = givenDataOptions(options);
+  const given: DataOptions = { ...how, tokenizer, ctx, stopIds: endTokens(tokenizer, model), signal };
   const open = async (files: string | readonly string[]): Promise<{ items: Item[]; stats: DataStats }> => {
     if (!pairs) {
       const { samples, stats } = await readSamples(files, given);
@@ -286,15 +303,13 @@ async function readData(
   const [train, held] = evaluation ? [data.items, evaluation.items] : holdOut(data.items, eval_share, seed);
   const overlap = pairs ? undefined : overlapWarning(samplesOf(train), samplesOf(held));
   const all = [...samplesOf(train), ...samplesOf(held)];
-  const digests = (stats: DataStats) =>
-    Object.fromEntries(stats.files.map(({ file, sha256 }) => [file, sha256]));
   return {
     train,
     held,
     longest: all.reduce((most, { ids }) => Math.max(most, ids.length), 2),
     settings: {
-      data: digests(data.stats),
-      ...(evaluation && { eval: digests(evaluation.stats) }),
+      data: fileDigests(data.stats),
+      ...(evaluation && { eval: fileDigests(evaluation.stats) }),
       ...how,
       ctx,
       eval_share,

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Backend } from "../engine/backend.ts";
 import { writeFileAtomic } from "../formats/index.ts";
 import { mib } from "../models/index.ts";
-import { duration, grouped, htmlPage, htmlRows, madeWith, settingRows } from "./page.ts";
+import { duration, grouped, htmlPage, htmlRows, madeWith, nats, settingRows } from "./page.ts";
 import type { TrainPlan } from "./plan.ts";
 import { type Chart, escapeXml, lineChart } from "./svg.ts";
 import type { FitResult } from "./trainer.ts";
@@ -50,8 +50,6 @@ function results(result: FitResult, plan: TrainPlan): [string, string][] {
   const { first_kl, eval_kl, records } = result;
   const written = records.reduce((sum, r) => sum + (r.generated ?? 0), 0);
   const writing = records.reduce((sum, r) => sum + (r.generation_seconds ?? 0), 0);
-  const nats = (value: number) =>
-    `${value.toFixed(4)} (perplexity ${Number(Math.exp(value).toPrecision(4))})`;
   const share = (100 * plan.trained) / plan.parameters;
   return [
     [

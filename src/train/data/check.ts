@@ -4,6 +4,11 @@ import type { Sample } from "../types.ts";
 import { Seen } from "./arena.ts";
 import type { Notes } from "./mask.ts";
 
+/** File -> SHA-256. */
+export function fileDigests({ files }: Pick<DataStats, "files">): Record<string, string> {
+  return Object.fromEntries(files.map(({ file, sha256 }) => [file, sha256]));
+}
+
 /** What a set of data is, for the report and the dry run. */
 export interface DataStats {
   readonly files: readonly { readonly file: string; readonly sha256: string; readonly lines: number }[];
