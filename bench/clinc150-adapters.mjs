@@ -3,10 +3,10 @@
 //   [--part val|dev] [--lora "<options of pith tune>"] [--full "<options of pith tune>"] [--only lora|full]
 // Prints a table: the share of utterances whose intent is the likeliest of the domain's 15. Models stay in --out; those
 // that are there are not trained again. Needs dist/ (npm run build).
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { pith } from "./command.mjs";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -22,14 +22,6 @@ const { values, positionals } = parseArgs({
 const [base = "", folder = ""] = positionals;
 const { out } = values;
 mkdirSync(out, { recursive: true });
-const program = new URL("../dist/cli/main.js", import.meta.url).pathname;
-/** @param {string[]} given */
-const pith = (given) =>
-  execFileSync(process.execPath, [program, ...given], {
-    encoding: "utf8",
-    maxBuffer: 2 ** 28,
-    stdio: ["ignore", "pipe", "ignore"],
-  });
 
 /** The task file of a domain: the dev part gets its choices from the other one. @param {string} domain */
 function task(domain) {

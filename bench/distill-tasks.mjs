@@ -6,10 +6,10 @@
 // <student>: the model that all begin with (pith prune), or "random", of 4 layers, 128 wide. Prints a table: intents right
 // (CLINC150), F1 of slots and whole calls right (SNIPS), held-out loss. Results stay in --out and are not made again.
 // Needs dist/ (npm run build).
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { pith } from "./command.mjs";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -27,14 +27,6 @@ const { values, positionals } = parseArgs({
 const [teacher = "", student = "", data = ""] = positionals;
 const { out } = values;
 mkdirSync(out, { recursive: true });
-const program = new URL("../dist/cli/main.js", import.meta.url).pathname;
-/** @param {readonly string[]} given */
-const pith = (given) =>
-  execFileSync(process.execPath, [program, ...given], {
-    encoding: "utf8",
-    maxBuffer: 2 ** 28,
-    stdio: ["ignore", "pipe", "ignore"],
-  });
 
 const train = join(data, "train.jsonl");
 const synthetic = join(out, "synthetic.jsonl");

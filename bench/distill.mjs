@@ -18,15 +18,8 @@ import { fuseLosses, gradients } from "../dist/engine/gradients.js";
 import * as nn from "../dist/engine/nn.js";
 import { record } from "../dist/engine/program.js";
 import { quantize } from "../dist/engine/weights.js";
-import {
-  declareBatch,
-  definitionOf,
-  forward,
-  modelTables,
-  parseConfig,
-  plainModule,
-} from "../dist/models/index.js";
-import { shapes } from "./models.mjs";
+import { declareBatch, definitionOf, forward, modelTables, plainModule } from "../dist/models/index.js";
+import { configOf, roughlyNormal, shapes } from "./models.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -66,36 +59,9 @@ function now() {
   return (user + system) / 1000;
 }
 
-/** Roughly normal values, quickly. @param {number} n @param {number} std @param {number} seed */
-function random(n, std, seed) {
-  const values = new Float32Array(n);
-  let s = seed | 1;
-  for (let i = 0; i < n; i++) {
-    s = (Math.imul(s, 1664525) + 1013904223) | 0;
-    values[i] = ((s >> 8) / (1 << 23)) * 1.7 * std;
-  }
-  return values;
-}
-
 /** @param {any} s @param {string} prefix */
 async function model(s, prefix) {
-  const config = parseConfig(
-    "bench",
-    JSON.stringify({
-      model_type: s.arch,
-      hidden_size: s.hidden,
-      intermediate_size: s.ffn,
-      num_hidden_layers: s.layers,
-      num_attention_heads: s.heads,
-      num_key_value_heads: s.kv_heads,
-      head_dim: s.head_dim,
-      vocab_size: s.vocab_size,
-      max_position_embeddings: s.ctx_train,
-      rms_norm_eps: 1e-5,
-      rope_theta: s.rope_theta,
-      tie_word_embeddings: s.tied,
-    }),
-  );
+  const config = configOf(s);
   const definition = definitionOf(s.arch, "bench");
   const storages = new Map();
   let [seed, count] = [0, 0];
@@ -103,7 +69,7 @@ async function model(s, prefix) {
     const n = shape.reduce((a, b) => a * b, 1);
     count += n;
     const std = name.includes("embed") ? 0.02 : 0.6 / Math.sqrt(shape[1] ?? 1);
-    const values = shape.length > 1 ? random(n, std, ++seed) : new Float32Array(n).fill(1);
+    const values = shape.length > 1 ? roughlyNormal(n, std, ++seed) : new Float32Array(n).fill(1);
     if (prefix === "student" || shape.length === 1) {
       storages.set(name, backend.dense("f32", shape, values));
       continue;

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { quantize, weightBytes } from "../dist/engine/weights.js";
 import { writeGguf } from "../dist/formats/index.js";
+import { parseConfig } from "../dist/models/index.js";
 import { vocabulary } from "./vocab.mjs";
 
 /** Where the files are kept between runs (not under version control). */
@@ -48,6 +49,37 @@ export const shapes = {
   // biome-ignore format: a table
   "tiny-qwen2": { arch: "qwen2", vocab: "qwen2.5", hidden: 256, layers: 4, heads: 4, kv_heads: 2, head_dim: 64, ffn: 768, vocab_size: 151936, tied: true, rope_theta: 1000000, ctx_train: 2048 },
 };
+
+/** A shape as the config of a model whose weights are made in memory. @param {Shape} s */
+export const configOf = (s) =>
+  parseConfig(
+    "bench",
+    JSON.stringify({
+      model_type: s.arch,
+      hidden_size: s.hidden,
+      intermediate_size: s.ffn,
+      num_hidden_layers: s.layers,
+      num_attention_heads: s.heads,
+      num_key_value_heads: s.kv_heads,
+      head_dim: s.head_dim,
+      vocab_size: s.vocab_size,
+      max_position_embeddings: s.ctx_train,
+      rms_norm_eps: 1e-5,
+      rope_theta: s.rope_theta,
+      tie_word_embeddings: s.tied,
+    }),
+  );
+
+/** Roughly normal values, quickly. @param {number} n @param {number} std @param {number} seed */
+export function roughlyNormal(n, std, seed) {
+  const values = new Float32Array(n);
+  let s = seed | 1;
+  for (let i = 0; i < n; i++) {
+    s = (Math.imul(s, 1664525) + 1013904223) | 0;
+    values[i] = ((s >> 8) / (1 << 23)) * 1.7 * std;
+  }
+  return values;
+}
 
 // --- Tensors ---------------------------------------------------------------------------------------------
 

@@ -11,11 +11,11 @@ import { parseArgs } from "node:util";
 import { createBackend } from "../dist/engine/backends/index.js";
 import { matmul_nt } from "../dist/engine/nn.js";
 import { record } from "../dist/engine/program.js";
-import { definitionOf, openModel, parseConfig } from "../dist/models/index.js";
+import { definitionOf, openModel } from "../dist/models/index.js";
 import { loadFull } from "../dist/train/methods/full.js";
 import { openTrainable } from "../dist/train/methods/index.js";
 import { TrainStep } from "../dist/train/step.js";
-import { makeModel, shapes } from "./models.mjs";
+import { configOf, makeModel, roughlyNormal, shapes } from "./models.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -72,37 +72,10 @@ async function peak() {
   return best;
 }
 
-/** Roughly normal values, quickly. @param {number} n @param {number} std @param {number} seed */
-function random(n, std, seed) {
-  const values = new Float32Array(n);
-  let s = seed | 1;
-  for (let i = 0; i < n; i++) {
-    s = (Math.imul(s, 1664525) + 1013904223) | 0;
-    values[i] = ((s >> 8) / (1 << 23)) * 1.7 * std;
-  }
-  return values;
-}
-
 /** @param {string} shape */
 function model(shape) {
   const s = { ...shapes[shape], ...(options.layers && { layers: Number(options.layers) }) };
-  const config = parseConfig(
-    "bench",
-    JSON.stringify({
-      model_type: s.arch,
-      hidden_size: s.hidden,
-      intermediate_size: s.ffn,
-      num_hidden_layers: s.layers,
-      num_attention_heads: s.heads,
-      num_key_value_heads: s.kv_heads,
-      head_dim: s.head_dim,
-      vocab_size: s.vocab_size,
-      max_position_embeddings: s.ctx_train,
-      rms_norm_eps: 1e-5,
-      rope_theta: s.rope_theta,
-      tie_word_embeddings: s.tied,
-    }),
-  );
+  const config = configOf(s);
   return { config, definition: definitionOf(s.arch, "bench"), s };
 }
 
@@ -132,7 +105,7 @@ async function trainableOf(shape) {
     const n = dims.reduce((a, b) => a * b, 1);
     if (name.endsWith("norm.weight")) return new Float32Array(n).fill(1);
     const std = name.includes("embed") ? 0.02 : dims.length > 1 ? 0.6 / Math.sqrt(dims[1]) : 0;
-    return random(n, std, ++seed);
+    return roughlyNormal(n, std, ++seed);
   });
   return { s, trainable };
 }
