@@ -1,7 +1,7 @@
 // Whether two models speak of the same tokens.
 
 import { createHash } from "node:crypto";
-import type { Tokenizer } from "../tokenizer/index.ts";
+import { type Tokenizer, tokenName } from "../tokenizer/index.ts";
 
 /**
  * Compares the vocabularies id by id. Rows of an embedding beyond them do not count.
@@ -13,7 +13,7 @@ export function checkSameTokens(
 ): void {
   const [a, b] = [student.tokenizer, teacher.tokenizer];
   for (let id = 0; id < Math.max(a.vocabSize, b.vocabSize); id++) {
-    const [own, other] = [textOf(a, id), textOf(b, id)];
+    const [own, other] = [tokenName(a, id), tokenName(b, id)];
     if (own === other) continue;
     const shown = (text: string | undefined) => (text === undefined ? "nothing" : JSON.stringify(text));
     throw new TypeError(
@@ -22,15 +22,12 @@ export function checkSameTokens(
   }
 }
 
-/** What an id stands for; undefined: nothing, whether it is there or not. */
-function textOf(tokenizer: Tokenizer, id: number): string | undefined {
-  return id < tokenizer.vocabSize ? tokenizer.tokenText(id) : undefined;
-}
-
-/** A digest of all tokens and their ids. */
+/** A digest of all tokens and their ids; rows that pad an embedding do not count. */
 export function vocabularyDigest(tokenizer: Tokenizer): string {
   const hash = createHash("sha256");
-  for (let id = 0; id < tokenizer.vocabSize; id++)
-    hash.update(JSON.stringify(tokenizer.tokenText(id) ?? null));
+  for (let id = 0; id < tokenizer.vocabSize; id++) {
+    const name = tokenName(tokenizer, id);
+    if (name !== undefined) hash.update(JSON.stringify([id, name]));
+  }
   return hash.digest("hex");
 }

@@ -2,6 +2,7 @@
 
 import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Model } from "../generate/model.ts";
+import { tokenName } from "../tokenizer/index.ts";
 import { divergence } from "./divergence.ts";
 import { Scorer } from "./scorer.ts";
 import { meanAndError, percentile } from "./statistics.ts";
@@ -146,7 +147,7 @@ export function checkSame(model: Model, base: Model, ids: readonly number[], tex
   if (own !== others)
     throw new TypeError(`${cannot}their vocabularies have ${own} and ${others} tokens, wanted the same`);
   for (let id = 0; id < own; id++) {
-    const [a, b] = [spelt(model, id), spelt(base, id)];
+    const [a, b] = [tokenName(model.tokenizer, id), tokenName(base.tokenizer, id)];
     if (a !== undefined && b !== undefined && a !== b)
       throw new TypeError(
         `${cannot}token ${id} is ${JSON.stringify(a)} to the one and ${JSON.stringify(b)} to the other, wanted the same tokenizer`,
@@ -158,12 +159,6 @@ export function checkSame(model: Model, base: Model, ids: readonly number[], tex
     throw new TypeError(
       `${cannot}token ${differs < 0 ? ids.length : differs} of the text is ${ids[differs]} to the one and ${baseIds[differs]} to the other, wanted the same tokenizer`,
     );
-}
-
-/** Rows that pad an embedding have no name in one file and a made-up one in another. */
-function spelt({ tokenizer }: Model, id: number): string | undefined {
-  const text = id < tokenizer.vocabSize ? tokenizer.tokenText(id) : undefined;
-  return text !== undefined && /^\[PAD\d+\]$/.test(text) ? undefined : text;
 }
 
 /** What is known of every scored token, in the text's order; a result counts the windows before the first unfinished one. */
