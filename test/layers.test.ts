@@ -20,6 +20,7 @@ const MAY: Record<string, readonly string[]> = {
   // Teachers elsewhere: endpoints over HTTP.
   remote: ["formats", "hub", "tokenizer"],
   prune: ["engine", "formats", "tokenizer", "models", "train"],
+  quantize: ["engine", "formats", "tokenizer", "models", "train", "evaluate"],
   distill: ["engine", "formats", "tokenizer", "models", "generate", "train", "evaluate", "remote", "prune"],
   cli: [
     "engine",

@@ -164,3 +164,25 @@ export function plainModule(
     },
   };
 }
+
+/**
+ * The model's own parameters, with activations never rounded; `change` makes of a product y = x Wᵀ what it becomes
+ * before its bias.
+ */
+export function frozenModule(
+  g: Recorder,
+  definition: Definition,
+  config: Config,
+  change: (path: string, y: Tensor, x: Tensor) => Tensor = (_path, y) => y,
+): Module {
+  const { param } = plainModule(g, definition, config);
+  const shapes = definition.params(config);
+  return {
+    config,
+    param,
+    linear(path, x) {
+      const y = change(path, matmul_nt(x, param(`${path}.weight`), { int8: false }), x);
+      return shapes.has(`${path}.bias`) ? add(y, param(`${path}.bias`)) : y;
+    },
+  };
+}

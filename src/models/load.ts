@@ -59,11 +59,12 @@ export async function loadWeights(
   return weights;
 }
 
-async function loadWeight(
+/** One parameter, as `loadWeights` loads it. */
+export async function loadWeight(
   model: OpenedModel,
   backend: Backend,
   name: string,
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<Storage> {
   const source = weightSource(model, name);
   if (source.shape.length > 1) return backend.weight(source, signal);

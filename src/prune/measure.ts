@@ -16,16 +16,11 @@ import {
   parameterValues,
   plainModule,
 } from "../models/index.ts";
-import type { TrainBatch } from "../train/index.ts";
+import type { Calibration, TrainBatch } from "../train/index.ts";
 import { dims, inputs, rowsOf } from "../train/step.ts";
 import type { Layout } from "./layout.ts";
 
-/** Largest micro-batch, and longest sequence. */
-export interface Limits {
-  readonly ctx: number;
-  readonly tokens: number;
-  readonly sequences: number;
-}
+type Limits = Calibration["limits"];
 
 /** Mean squares over the tokens of all calibration batches. */
 export interface Taps {

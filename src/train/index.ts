@@ -10,6 +10,13 @@ export {
   type WindowOptions,
   windowBatches,
 } from "./batches.ts";
+export {
+  CALIBRATION_TOKENS,
+  type Calibration,
+  type CalibrationOptions,
+  firstSamples,
+  readCalibration,
+} from "./calibration.ts";
 export { firstDifference, type Settings } from "./checkpoint.ts";
 export { digestOf, readJson } from "./corpus.ts";
 export {

@@ -4,20 +4,17 @@
 
 import type { Backend, Storage } from "../../engine/backend.ts";
 import { add, dropout as drop, matmul_nt, mul, scale as times } from "../../engine/nn.ts";
-import type { Recorder, Tensor } from "../../engine/tensor.ts";
+import type { Recorder } from "../../engine/tensor.ts";
 import {
-  type Config,
-  type Definition,
+  frozenModule,
   HEAD,
   type LinearTarget,
   type LoadProgress,
   linearTargets,
   loadWeights,
-  type Module,
   moduleTest,
   type OpenedModel,
   type PairToSave,
-  plainModule,
   saveAdapter,
   targetOf,
 } from "../../models/index.ts";
@@ -205,26 +202,4 @@ function choosePairs(
       },
     ]),
   );
-}
-
-/**
- * The model's own parameters, with activations never rounded; `change` makes of a product y = x Wᵀ what it becomes
- * before its bias.
- */
-function frozenModule(
-  g: Recorder,
-  definition: Definition,
-  config: Config,
-  change: (path: string, y: Tensor, x: Tensor) => Tensor = (_path, y) => y,
-): Module {
-  const { param } = plainModule(g, definition, config);
-  const shapes = definition.params(config);
-  return {
-    config,
-    param,
-    linear(path, x) {
-      const y = change(path, matmul_nt(x, param(`${path}.weight`), { int8: false }), x);
-      return shapes.has(`${path}.bias`) ? add(y, param(`${path}.bias`)) : y;
-    },
-  };
 }
