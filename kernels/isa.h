@@ -38,13 +38,14 @@ namespace PITH_ISA {
 #include "loss.h"
 #include "distillation.h"
 #include "linear_distillation.h"
+#include "quantization.h"
 // clang-format on
 
 // A kernel's number in this table is its opcode in program images.
 const Kernel TABLE[] = {
     PITH_ELEMENTWISE, PITH_REDUCE, PITH_NORM, PITH_ROWS, PITH_ROPE, PITH_ATTENTION, PITH_ATTENTION_GRAD,
     PITH_RECURRENT,   PITH_DELTA_RULE, PITH_OPTIM, PITH_GEMM, PITH_LINEAR, PITH_LOSS,
-    PITH_DISTILLATION, PITH_LINEAR_DISTILLATION,
+    PITH_DISTILLATION, PITH_LINEAR_DISTILLATION, PITH_QUANTIZATION,
 };
 
 // Four streams of 64-byte vectors: enough loads under way to be bound by memory, not by their latency.

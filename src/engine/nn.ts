@@ -11,6 +11,7 @@ import type { OpName } from "./ops/index.ts";
 import type { LinearAttrs } from "./ops/linear.ts";
 import type { LinearDistillationAttrs, LinearDistillationGradAttrs } from "./ops/linear-distillation.ts";
 import type { LinearCrossEntropyAttrs } from "./ops/loss.ts";
+import type { ScaleGroupsAttrs } from "./ops/quantization.ts";
 import type { Dim, Shape, Tensor } from "./tensor.ts";
 
 function all(op: OpName, inputs: Tensor[], attrs: object = {}): Tensor[] {
@@ -314,3 +315,18 @@ export const geglu_grad = (gate: Tensor, up: Tensor, dy: Tensor): Tensor[] =>
   all("geglu_grad", [gate, up, dy]);
 /** x, [norm], weights, [biases], [residual] -> one output a weight (or one in all): see ops/linear.ts */
 export const linear = (inputs: Tensor[], attrs: LinearAttrs): Tensor[] => all("linear", inputs, attrs);
+/**
+ * codes [N, K] of any weight type, scale [N, K / group], min [N, K / group] or undefined -> [N, K]: scale · codes - min by groups
+ * of columns, see ops/quantization.ts
+ */
+export const scale_groups = (
+  codes: Tensor,
+  scale: Tensor,
+  min: Tensor | undefined,
+  attrs: ScaleGroupsAttrs,
+): Tensor => one("scale_groups", min ? [codes, scale, min] : [codes, scale], attrs);
+/** The operands of scale_groups, dy [N, K] -> dscale, (dmin), with a range dcodes */
+export const scale_groups_grad = (inputs: readonly Tensor[], dy: Tensor, attrs: ScaleGroupsAttrs): Tensor[] =>
+  all("scale_groups_grad", [...inputs, dy], attrs);
+/** x as f16 holds it; the gradient goes straight through. */
+export const round_half = (x: Tensor): Tensor => one("round_half", [x]);

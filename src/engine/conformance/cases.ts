@@ -24,6 +24,7 @@ import {
   weight,
   x,
 } from "./operands.ts";
+import { QUANTIZATION_CASES } from "./quantization-cases.ts";
 
 export type { Case, Operand };
 
@@ -351,6 +352,7 @@ export const CASES: readonly Case[] = [
     false,
   ),
   ...DISTILLATION_CASES,
+  ...QUANTIZATION_CASES,
   row("sum_squares", [x("T", 37)], {}, "", false),
   row("swiglu", [x("T", 37), x("T", 37)]),
   row("geglu", [x("T", 37), x("T", 37)]),

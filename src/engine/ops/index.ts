@@ -48,6 +48,7 @@ import { linear_cross_entropy, linear_cross_entropy_weight_grad } from "./loss.t
 import { matmul_nn, matmul_nt, matmul_tn } from "./matmul.ts";
 import { cross_entropy, layer_norm, rms_norm, softmax_last } from "./norm.ts";
 import { accumulate, accumulate_rows, accumulate_tn, adamw, clear_state, sum_squares } from "./optim.ts";
+import { round_half, scale_groups, scale_groups_grad } from "./quantization.ts";
 import { causal_conv, causal_conv_grad, short_conv } from "./recurrent.ts";
 import { broadcast_last, broadcast_rows, max_last, sum_last, sum_rows } from "./reduce.ts";
 import { rope } from "./rope.ts";
@@ -111,6 +112,9 @@ export const CORE = {
   distillation_slopes,
   distillation_topk_loss,
   distillation_topk_slopes,
+  scale_groups,
+  scale_groups_grad,
+  round_half,
 };
 
 export const FUSED = {
