@@ -284,6 +284,56 @@ struct Format<IQ4_XS> : Shape<IQ4_XS, 256, 136, 1, false, 0, 1, true> {
   }
 };
 
+// Ternary: codes 0, 1, 2 (two bits hold 3 too), and one scale behind them.
+template <int AT>
+struct ScaleBehind {
+  struct Head {
+    P d;
+  };
+  PITH_INLINE Head head(const uint8_t* w, int h) { return {halves(w + AT, h)}; }
+  PITH_INLINE void scales(P* a, P*, const Head& head, const uint8_t*, int, int) { a[0] = head.d; }
+};
+
+template <>
+struct Format<TQ2_0> : Shape<TQ2_0, 256, 66, 1, false, 1, 8>, ScaleBehind<1024> {
+  PITH_INLINE void codes(PI* u, const uint8_t* w, int h, int s) { pairs_of(u, w, h, s); }
+};
+
+// A byte is a fraction of 256, written with five digits to base 3 (four in the last word of a row): the first digit is how
+// many thirds it has, and three times the rest is a byte that begins with the next.
+typedef uint8_t Trits __attribute__((vector_size(PIECE * 4)));
+
+// The first digit of each byte: floor(3 q / 256).
+PITH_INLINE PI first_trit(PI v) {
+#if defined(__AVX512BW__)
+  // Averages are rounded up, which one less undoes: floor(3 q / 4), whose upper two bits are the digit.
+  __m512i q = _mm512_subs_epu8((__m512i)v, _mm512_set1_epi8(1));
+  __m512i t = _mm512_avg_epu8(q, _mm512_avg_epu8(q, _mm512_setzero_si512()));
+  return (PI)_mm512_and_si512(_mm512_srli_epi16(t, 6), _mm512_set1_epi8(3));
+#else
+  Trits q = (Trits)v;
+  return (PI)(-(Trits)(q > 85) - (Trits)(q > 170));
+#endif
+}
+
+template <>
+struct Format<TQ1_0> : Shape<TQ1_0, 256, 54, 1, false, 1, 8>, ScaleBehind<832> {
+  // Digit n of word i of each row.
+  PITH_INLINE PI word(const uint8_t* w, int h, int i, int n) {
+    constexpr uint8_t POWERS[] = {1, 3, 9, 27, 81};
+    return first_trit((PI)((Trits)words(w + i * 64, h) * POWERS[n]));
+  }
+  PITH_INLINE void codes(PI* u, const uint8_t* w, int h, int s) {
+    for (int g = 0; g < 8; g++)
+      if (s < 5)
+        u[g] = word(w, h, g, s);
+      else if (s < 7 || g < 4)
+        u[g] = word(w, h, 8 + g % 4, (s - 5) * 2 + g / 4);
+      else
+        u[g] = word(w, h, 12, g - 4);
+  }
+};
+
 // --- Blocks of 64 columns ------------------------------------------------------------------------------------------
 
 // Quantiles of the normal distribution, the largest 1 (QLoRA, arXiv 2305.14314, appendix E).
@@ -331,6 +381,8 @@ PITH_INLINE void with_int8_format(int type, Fn f) {
     case IQ4_NL: return f(Format<IQ4_NL>());
     case IQ4_XS: return f(Format<IQ4_XS>());
     case MXFP4: return f(Format<MXFP4>());
+    case TQ2_0: return f(Format<TQ2_0>());
+    case TQ1_0: return f(Format<TQ1_0>());
   }
 }
 

@@ -86,6 +86,7 @@ PITH_INLINE P every_float(const uint8_t* p) {
 template <int ZERO>
 PITH_INLINE PI offset(PI sum) {
   if constexpr (ZERO == 0) return PI{};
+  if constexpr (ZERO == 1) return sum >> 3;
   if constexpr (ZERO == 4) return sum >> 1;
   return sum << (ZERO == 16 ? 1 : ZERO == 32 ? 2 : ZERO == 128 ? 4 : 0);
 }

@@ -5,7 +5,7 @@
 namespace pith {
 
 const char* const TYPE_NAMES[TYPES] = {"f32",  "i32",  "f16",  "bf16", "q8_0", "q4_0",   "q4_1",   "q5_0",  "q5_1",   "q2_k",
-                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "nf4", "kv_f32", "kv_f16", "kv_q8_0",
+                                       "q3_k", "q4_k", "q5_k", "q6_k", "iq4_nl", "iq4_xs", "mxfp4", "tq2_0", "tq1_0", "nf4", "kv_f32", "kv_f16", "kv_q8_0",
                                        "adapters"};
 
 // A row's block in the file: BEFORE words of UNIT bytes, GROUPS of four bytes, AFTER words. In the panel each word or
@@ -35,6 +35,8 @@ static inline void with_layout(Type type, Fn f) {
     case Q5_K: return f(Layout<256, 2, 2, 43, 0>());
     case Q6_K: return f(Layout<256, 2, 0, 52, 1>());
     case IQ4_XS: return f(Layout<256, 2, 2, 33, 0>());
+    case TQ2_0: return f(Layout<256, 2, 0, 16, 1>());
+    case TQ1_0: return f(Layout<256, 2, 0, 13, 1>());
     default: return f(Layout<1, 4, 1, 0, 0>());
   }
 }

@@ -8,15 +8,15 @@
 namespace pith {
 
 // Order is part of the ABI: TypeScript asks for the names (type_names) and never writes numbers of its own,
-// but for the two of dense memory, 0 and 1. Then weights (quantized ones from Q8_0 to MXFP4, which take int8 activations,
+// but for the two of dense memory, 0 and 1. Then weights (quantized ones from Q8_0 to TQ1_0, which take int8 activations,
 // and NF4, which does not), KV pages, adapters.
 enum Type : int32_t {
   F32, I32, F16, BF16,
-  Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, NF4,
+  Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ2_0, TQ1_0, NF4,
   KV_F32, KV_F16, KV_Q8_0, ADAPTERS, TYPES
 };
 extern const char* const TYPE_NAMES[TYPES];
-static inline bool is_quantized(int32_t type) { return type >= Q8_0 && type <= MXFP4; }
+static inline bool is_quantized(int32_t type) { return type >= Q8_0 && type <= TQ1_0; }
 static inline bool is_weight(int32_t type) { return type <= NF4 && type != I32; }
 static inline bool is_float(int32_t type) { return type <= BF16 && type != I32; }
 

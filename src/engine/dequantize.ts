@@ -24,6 +24,12 @@
 //            (qh[32 * (s >> 2) + l] >> 2 * (s & 3)) & 3                        x = d * scale * (q - 32)
 //   iq4_xs  136 bytes: f16 d | u16 scales_h | u8 scales_l[4] | u8 qs[128]
 //            16 bytes of qs for each run, as in iq4_nl                         x = d * (scale - 32) * IQ4[q]
+//   tq2_0    66 bytes: u8 qs[64] | f16 d
+//            two bits as in q2_k                                               x = d * (q - 1)
+//   tq1_0    54 bytes: u8 qs[48] | u8 qh[4] | f16 d
+//            digits to base 3, the first one the highest: digit n of a byte is q = 3 * (byte * 3^n mod 256) >> 8.
+//            n-th 32 of the first 160: digit n of qs[0..32]; n-th 16 of the next 80: of qs[32..48]; n-th 4 of the
+//            last 16: of qh                                                    x = d * (q - 1)
 // The six bits of scales[12]: q4_k and q5_k have 8 scales and 8 minima, j < 4: scale = scales[j] & 63,
 // min = scales[4+j] & 63; j >= 4: low four bits lo and hi of scales[4+j], two more the top bits of scales[j-4] and
 // scales[j]. q3_k has 16 scales: low four bits lo (j < 8) or hi of scales[j & 7], two more
@@ -46,6 +52,8 @@ export type BlockType =
   | "iq4_nl"
   | "iq4_xs"
   | "mxfp4"
+  | "tq2_0"
+  | "tq1_0"
   | "nf4";
 
 type Floats = Float32Array | Float64Array;
@@ -114,6 +122,9 @@ const twoBits = (a: Uint8Array, b: number, s: number, l: number): number =>
 /** Code l of run s: four bits of the 128 bytes at `b`. */
 const fourBits = (a: Uint8Array, b: number, s: number, l: number): number =>
   (a[b + (s >>> 1) * 32 + l]! >>> ((s & 1) * 4)) & 15;
+
+/** Digit n to base 3 of a byte that holds five (or four) as a fraction of 256. */
+const digit = (byte: number, n: number): number => (3 * ((byte * 3 ** n) & 255)) >>> 8;
 
 /** 256 elements in their order: element l of run s is f(s)(l). */
 function runs(out: Floats, i: number, f: (s: number) => (l: number) => number): void {
@@ -261,6 +272,28 @@ const BLOCKS: Readonly<Record<BlockType, Blocks>> = {
         const scale = d * ((low | (((high >>> (2 * s)) & 3) << 4)) - 32);
         nibbles(a, b + 8 + s * 16, out, i + s * 32, (q) => scale * IQ4[q]!);
       }
+    },
+  },
+  tq2_0: {
+    size: 256,
+    bytes: 66,
+    decode(a, b, out, i) {
+      const d = half(a, b + 64);
+      runs(out, i, (s) => (l) => d * (twoBits(a, b, s, l) - 1));
+    },
+  },
+  tq1_0: {
+    size: 256,
+    bytes: 54,
+    decode(a, b, out, i) {
+      const d = half(a, b + 52);
+      for (const [bytes, from, digits] of [
+        [32, 0, 5],
+        [16, 32, 5],
+        [4, 48, 4],
+      ] as const)
+        for (let n = 0; n < digits; n++)
+          for (let l = 0; l < bytes; l++) out[i++] = d * (digit(a[b + from + l]!, n) - 1);
     },
   },
 };

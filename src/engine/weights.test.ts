@@ -183,6 +183,8 @@ describe("dequantize", () => {
     ["q5_k", "ae3a07a52433a5579f2c7c916daa3390f450b7c90103af7b49f077dd8b4c2d0f"],
     ["q6_k", "ba80fd33912f773279e74991ec3f28719913d255800fc0130a8757b5b67b8997"],
     ["q8_0", "d1698c8b3587584544532ef3d644a28c7890cd315a2d9332c637729a5ace7e35"],
+    ["tq1_0", "7798139f6af091568dd066b656bd5e53c06a191d4a42299d9485378d4b6043e1"],
+    ["tq2_0", "fdeda4dfc52d66b545d83f104a7147d8e157942b49ac5bcf98c3bfee20802032"],
   ] as const)("%s of 81,920 values is ggml's, bit for bit", (type, sha256) => {
     const got = values(type, randomBlocks(type, 256 * 320, 5), 256 * 320);
     expect(createHash("sha256").update(new Uint8Array(got.buffer)).digest("hex")).toBe(sha256);

@@ -34,6 +34,8 @@ export const WEIGHT_TYPES: Readonly<Record<WeightType, WeightTypeInfo>> = {
   iq4_nl: { name: "iq4_nl", ggmlType: 20, blockSize: 32, blockBytes: 18 },
   iq4_xs: { name: "iq4_xs", ggmlType: 23, blockSize: 256, blockBytes: 136 },
   mxfp4: { name: "mxfp4", ggmlType: 39, blockSize: 32, blockBytes: 17 },
+  tq2_0: { name: "tq2_0", ggmlType: 35, blockSize: 256, blockBytes: 66 },
+  tq1_0: { name: "tq1_0", ggmlType: 34, blockSize: 256, blockBytes: 54 },
   nf4: { name: "nf4", blockSize: 64, blockBytes: 34 },
 };
 

@@ -57,6 +57,8 @@ const FILE_TYPES: Readonly<Partial<Record<WeightType, number>>> = {
   iq4_nl: 25,
   iq4_xs: 30,
   bf16: 32,
+  tq1_0: 36,
+  tq2_0: 37,
   mxfp4: 38,
 };
 /** Of the block layouts; the only version there is. */

@@ -22,6 +22,8 @@ const SCALES: Readonly<Record<BlockType, readonly number[]>> = {
   iq4_nl: [0],
   iq4_xs: [0],
   mxfp4: [],
+  tq2_0: [64],
+  tq1_0: [52],
   nf4: [0],
 };
 
