@@ -34,6 +34,8 @@ const NONE: Record<string, string> = {
   clear_state: "the optimizer itself",
   accumulate_tn: "the optimizer itself",
   accumulate_rows: "the optimizer itself",
+  cholesky: "of moments that were measured, never trained on",
+  gptq_round: "codes have no slope",
 };
 
 /** Operands that are not differentiated by: the table of rope, what a teacher says. */

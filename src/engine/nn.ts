@@ -7,6 +7,7 @@ import type { PagedAttrs } from "./ops/attention-paged.ts";
 import type { DeltaNetAttrs } from "./ops/delta-rule.ts";
 import type { DistillationAttrs } from "./ops/distillation.ts";
 import type { DropoutAttrs } from "./ops/dropout.ts";
+import type { GptqAttrs } from "./ops/gptq.ts";
 import type { OpName } from "./ops/index.ts";
 import type { LinearAttrs } from "./ops/linear.ts";
 import type { LinearDistillationAttrs, LinearDistillationGradAttrs } from "./ops/linear-distillation.ts";
@@ -211,6 +212,12 @@ export const accumulate_tn = (sum: Tensor, a: Tensor, b: Tensor): void => {
 export const accumulate_rows = (sum: Tensor, x: Tensor, ids: Tensor): void => {
   all("accumulate_rows", [sum, x, ids]);
 };
+/** l [K, K] = the lower triangle of h [K, K] in an order [K], damping [1] added -> [1], 0 if all is well: see ops/gptq.ts */
+export const cholesky = (l: Tensor, h: Tensor, order: Tensor, damping: Tensor): Tensor =>
+  one("cholesky", [l, h, order, damping]);
+/** w [T, K], a, m [T, groups], l [K, K], order [K] -> codes [T, K], error [T, 1]: see ops/gptq.ts */
+export const gptq_round = (inputs: Tensor[], attrs: GptqAttrs): [Tensor, Tensor] =>
+  all("gptq_round", inputs, attrs) as [Tensor, Tensor];
 /** Σ x² -> [1] */
 export const sum_squares = (x: Tensor): Tensor => one("sum_squares", [x]);
 

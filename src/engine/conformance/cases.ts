@@ -7,6 +7,7 @@ import type { OpName } from "../ops/index.ts";
 import type { LinearAttrs } from "../ops/linear.ts";
 import { BLOCK_TYPES } from "./blocks.ts";
 import { DISTILLATION_CASES } from "./distillation-cases.ts";
+import { GPTQ_CASES } from "./gptq-cases.ts";
 import {
   ALL,
   type Case,
@@ -353,6 +354,7 @@ export const CASES: readonly Case[] = [
   ),
   ...DISTILLATION_CASES,
   ...QUANTIZATION_CASES,
+  ...GPTQ_CASES,
   row("sum_squares", [x("T", 37)], {}, "", false),
   row("swiglu", [x("T", 37), x("T", 37)]),
   row("geglu", [x("T", 37), x("T", 37)]),

@@ -30,6 +30,7 @@ import {
   swiglu,
   tanh,
 } from "./elementwise.ts";
+import { cholesky, gptq_round } from "./gptq.ts";
 import { geglu_grad, rms_norm_grad, rms_norm_weight_grad, swiglu_grad } from "./grads.ts";
 import {
   concat_last,
@@ -115,6 +116,8 @@ export const CORE = {
   scale_groups,
   scale_groups_grad,
   round_half,
+  cholesky,
+  gptq_round,
 };
 
 export const FUSED = {
