@@ -40,13 +40,14 @@ namespace PITH_ISA {
 #include "linear_distillation.h"
 #include "quantization.h"
 #include "gptq.h"
+#include "ternary.h"
 // clang-format on
 
 // A kernel's number in this table is its opcode in program images.
 const Kernel TABLE[] = {
     PITH_ELEMENTWISE, PITH_REDUCE, PITH_NORM, PITH_ROWS, PITH_ROPE, PITH_ATTENTION, PITH_ATTENTION_GRAD,
     PITH_RECURRENT,   PITH_DELTA_RULE, PITH_OPTIM, PITH_GEMM, PITH_LINEAR, PITH_LOSS,
-    PITH_DISTILLATION, PITH_LINEAR_DISTILLATION, PITH_QUANTIZATION, PITH_GPTQ,
+    PITH_DISTILLATION, PITH_LINEAR_DISTILLATION, PITH_QUANTIZATION, PITH_GPTQ, PITH_TERNARY,
 };
 
 // Four streams of 64-byte vectors: enough loads under way to be bound by memory, not by their latency.

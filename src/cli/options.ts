@@ -92,7 +92,7 @@ export function addGenerateOptions(command: Command): Command {
     .option("--adapter <path[=scale]>", ADAPTER, collect);
 }
 
-/** Of samples, and how a step computes: `pith tune` and `pith distill`. */
+/** Of samples: `pith tune` and `pith distill`. */
 export function addSampleOptions(command: Command): Command {
   return command
     .option("--ctx <tokens>", "longest sample (default: the model's context, at most 2048)", count(2))
@@ -100,13 +100,6 @@ export function addSampleOptions(command: Command): Command {
     .addOption(choice("--reasoning <what>", "of the assistant (default: learn)", ["learn", "ignore"]))
     .option("--last-only", "learn the last turn of a conversation only")
     .option("--raw", "prompt and completion are text as it stands, no chat")
-    .addOption(
-      choice("--compute <type>", "bf16 products, where the processor has them (default: f32)", [
-        "f32",
-        "bf16",
-      ]),
-    )
-    .option("--recompute", "less memory for activations, a third more time")
     .option("--dry-run", "show samples, plan, memory and time, and train nothing");
 }
 
@@ -123,6 +116,13 @@ export function addShapeOptions(command: Command, when: string): Command {
 /** Of the training loop: `pith train`, `pith tune` and `pith distill`. */
 export function addTrainingOptions(command: Command): Command {
   return command
+    .addOption(
+      choice("--compute <type>", "bf16 products, where the processor has them (default: f32)", [
+        "f32",
+        "bf16",
+      ]),
+    )
+    .option("--recompute", "less memory for activations, a third more time")
     .option("--data <file>", "what is learned; may be given more than once", collect)
     .option("--eval <file>", "what it is measured on; may be given more than once", collect)
     .option("--eval-share <x>", "instead: keep this share of the data for that", number)

@@ -84,8 +84,13 @@ export function program(): Command {
         "qlora",
         "dora",
         "full",
+        "ternary",
         "dpo",
       ]),
+    )
+    .option(
+      "--teacher <model>",
+      "of ternary, which is distilled: a model of the same tokenizer (default: the model as it was)",
     )
     .option("--rank <n>", "of the adapter (default: 8)", count(1))
     .option("--alpha <x>", "its changes count alpha / rank (default: twice the rank)", number)
@@ -103,6 +108,12 @@ export function program(): Command {
     .option(
       "--tokenizer <what>",
       "a tokenizer.json, characters, or the size of a vocabulary to make (default: characters, or 4096 for much text)",
+    )
+    .addOption(
+      choice("--method <name>", "full weights, or ternary ones and int8 activations (default: full)", [
+        "full",
+        "ternary",
+      ]),
     )
     .addOption(choice("--type <type>", "type of the written weights (default: f32)", ["f32", "bf16", "f16"]));
   addShapeOptions(train, "without a config: ");
@@ -174,7 +185,13 @@ export function program(): Command {
   addShapeOptions(distill, "of a new student: ");
   distill
     .addOption(
-      choice("--method <name>", "what is trained (default: full)", ["full", "lora", "qlora", "dora"]),
+      choice("--method <name>", "what is trained (default: full)", [
+        "full",
+        "lora",
+        "qlora",
+        "dora",
+        "ternary",
+      ]),
     )
     .option("--rank <n>", "of an adapter (default: 8)", count(1))
     .option("--targets <names>", "linears that get one: q_proj,v_proj (default: all-linear)")

@@ -26,6 +26,8 @@ export interface LoopOptions {
   out?: string;
   backend?: BackendName;
   threads?: number;
+  compute?: "f32" | "bf16";
+  recompute?: boolean;
   json?: boolean;
 }
 
@@ -42,6 +44,7 @@ export interface ShapeOptions {
 export interface TrainOptions extends LoopOptions, ShapeOptions {
   config?: string;
   tokenizer?: string;
+  method?: "full" | "ternary";
   type?: "f32" | "bf16" | "f16";
 }
 
@@ -62,7 +65,8 @@ export function loopOptions(options: LoopOptions) {
   });
   const { epochs, steps, batchTokens, seed, resume, backend, threads, evalShare } = options;
   const run = { epochs, max_steps: steps, batch_tokens: batchTokens, seed, resume, backend, threads };
-  return { ...fit, ...set({ ...run, eval: options.eval, eval_share: evalShare }) };
+  const { compute, recompute } = options;
+  return { ...fit, ...set({ ...run, compute, recompute, eval: options.eval, eval_share: evalShare }) };
 }
 
 /** The folder that is written to: a dry run needs none. @throws {TypeError} when none is given */
@@ -77,7 +81,7 @@ export function set<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], u
 }
 
 export async function train(options: TrainOptions): Promise<void> {
-  const { data, config, tokenizer, type } = options;
+  const { data, config, tokenizer, method, type } = options;
   if (!data) throw new TypeError("Cannot train: wanted a file of text or samples, with --data file");
   const out = outOf("train", options);
   await follow(
@@ -90,7 +94,7 @@ export async function train(options: TrainOptions): Promise<void> {
         ...(tokenizer !== undefined && {
           tokenizer: /^\d+$/.test(tokenizer) ? Number(tokenizer) : tokenizer,
         }),
-        ...(type && { type }),
+        ...set({ method, type }),
         ...loopOptions(options),
         signal,
         onPlan: notePlan,

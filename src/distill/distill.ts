@@ -10,6 +10,7 @@ import {
   prepare,
   type StepEvent,
   type TuneResult,
+  trainsAll,
   tryOut,
   withModel,
 } from "../train/index.ts";
@@ -23,12 +24,14 @@ export interface DistillResult extends TuneResult {}
 /** What may be a student: a model, or one to be made, which takes over the teacher's tokenizer. */
 export type Student = string | OpenedModel | NewStudent;
 
-/** Learning rates: of a new model, of all weights of one that is there, of an adapter. */
-const LEARNING_RATE = { new: 1e-3, full: 1e-4, adapter: 2e-4 };
+/** Learning rates: of a new model, of all weights of one that is there, of those behind ternary ones, of an adapter. */
+const LEARNING_RATE = { new: 1e-3, full: 1e-4, ternary: 1e-3, adapter: 2e-4 };
 const DEFAULTS = { warmup_steps: 0.03, max_grad_norm: 1 };
+
 /**
  * Trains a student on samples and on a teacher's distributions over them. An adapter of the student is written as a PEFT
- * folder, a student trained whole as a model folder.
+ * folder, a student trained whole as a model folder. By the method "ternary", a model that has no other teacher is taught by
+ * what it was before.
  * @throws {TypeError} when the tokenizers differ, naming the first token
  * @throws {Error} naming the file, line or option that is wrong; others as `tune`
  */
@@ -40,7 +43,7 @@ export function distill(student: Student, options: DistillOptions): Job<StepEven
         const { prepared, how } = await open(student, opened, teacher, options, signal);
         const title = `${opened.name}, taught by ${nameOf(options)}`;
         const result = await perform(prepared, { ...options, out, how, title }, report, signal);
-        return { ...result, adapter: method !== "full" };
+        return { ...result, adapter: !trainsAll(method) };
       }),
     options.signal,
   );
@@ -63,14 +66,16 @@ const isNew = (student: Student): student is NewStudent =>
   typeof student !== "string" && !("tensors" in student);
 
 const nameOf = ({ teacher, cache }: Pick<DistillOptions, "teacher" | "cache">): string =>
-  teacher === undefined ? cache! : typeof teacher === "string" ? teacher : teacher.name;
+  teacher === undefined ? (cache ?? "itself") : typeof teacher === "string" ? teacher : teacher.name;
 
 /** Opens student and teacher, as far as they are models. */
 function withBoth<T>(
   student: Student,
-  { teacher, cache }: Pick<DistillOptions, "teacher" | "cache">,
+  { teacher, cache, method }: Pick<DistillOptions, "teacher" | "cache" | "method">,
   work: (student: OpenedModel, teacher: OpenedModel | undefined) => Promise<T>,
 ): Promise<T> {
+  if (method === "ternary" && teacher === undefined && cache === undefined && !isNew(student))
+    return withModel(student, (opened) => work(opened, opened));
   if (teacher === undefined && cache === undefined)
     throw new TypeError("Cannot distill without a teacher: wanted a model, an endpoint or a cache");
   const withStudent = async (teacher: OpenedModel | undefined): Promise<T> => {
@@ -106,8 +111,8 @@ async function open(
   }
   const { beta: _, ...given } = options; // that of another method
   const how = {
-    lr: LEARNING_RATE[isNew(student) ? "new" : method === "full" ? "full" : "adapter"],
-    ...(method === "full" && { weight_decay: 0.01 }),
+    lr: LEARNING_RATE[isNew(student) ? "new" : trainsAll(method) ? method : "adapter"],
+    ...(trainsAll(method) && { weight_decay: 0.01 }),
     ...DEFAULTS,
     // What is learned last would count as worse by the loss on text that is given.
     ...(plan.on_policy && { keep: "last" as const }),

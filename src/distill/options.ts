@@ -17,7 +17,7 @@ export interface CacheProgress {
 export interface DistillOptions extends Omit<TuneOptions, "method" | "beta" | "label_smoothing"> {
   /**
    * A path, a hub name that is in the cache, or an opened model, which stays open; URLs of endpoints that serve one model.
-   * Absent: a cache alone teaches.
+   * Absent: a cache alone teaches; by the method "ternary" the student as it was.
    */
   readonly teacher?: string | OpenedModel;
   /** Settings of endpoints. */

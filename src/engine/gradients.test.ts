@@ -31,6 +31,8 @@ const NONE: Record<string, string> = {
   linear_distillation_grad: "second derivatives are not needed",
   scale_groups_grad: "second derivatives are not needed",
   distillation_topk_slopes: "second derivatives are not needed",
+  ternarize: "straight through, tested below",
+  round_activations: "straight through, tested below",
   clear_state: "the optimizer itself",
   accumulate_tn: "the optimizer itself",
   accumulate_rows: "the optimizer itself",
@@ -77,6 +79,37 @@ test.each(seen.flatMap((c) => ways(c).map((way) => [`${c.op} ${c.label} (${way})
     expect(await differences(c, false, way)).toBeLessThan(2e-6);
   },
 );
+
+test("what is rounded forward lets gradients through as they are", async () => {
+  const backend = new ReferenceBackend();
+  const program = record((g) => {
+    const [w, x] = [g.param("w", [3, 64]), g.param("x", [2, 64])];
+    const y = nn.matmul_nt(nn.round_activations(x), nn.ternarize(w, 0), { int8: false }); // [2, 3]
+    const loss = nn.sum_rows(nn.sum_last(y));
+    const [dw, dx] = gradients(loss, [w, x]);
+    // By w the rounded x, by x the rounded w: what the product itself would be given.
+    return { dw: dw!, dx: dx!, wantedX: nn.ternarize(w, 0), wantedW: nn.round_activations(x) };
+  });
+  const executable = backend.compile(program, dims);
+  executable.bind("w", backend.dense("f32", [3, 64], normal(192, 1)));
+  executable.bind("x", backend.dense("f32", [2, 64], normal(128, 2)));
+  await executable.run(dims, {});
+  const read = (name: string, n: number) => {
+    const into = new Float32Array(n);
+    executable.read(name, into);
+    return into;
+  };
+  const columnSums = (values: Float32Array, rows: number) =>
+    Float32Array.from({ length: rows * 64 }, (_, i) => {
+      let sum = 0;
+      for (let j = i % 64; j < values.length; j += 64) sum += values[j]!;
+      return sum;
+    });
+  const near = (a: Float32Array, b: Float32Array) =>
+    expect(Math.max(...a.map((v, i) => Math.abs(v - b[i]!)))).toBeLessThan(1e-5);
+  near(read("dx", 128), columnSums(read("wantedX", 192), 2));
+  near(read("dw", 192), columnSums(read("wantedW", 128), 3));
+});
 
 /** Largest difference between the gradient and central differences, relative to the largest gradient (at least 1). */
 async function differences(c: Case, zero: boolean, composed: true | "core"): Promise<number> {

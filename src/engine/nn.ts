@@ -42,6 +42,11 @@ export const shift = (x: Tensor, c: number): Tensor => one("shift", [x], { c });
 export const dropout = (x: Tensor, seed: Tensor, attrs: DropoutAttrs): Tensor =>
   one("dropout", [x, seed], attrs);
 
+/** w [N, K] as d · {-1, 0, 1}, d for each `group` columns of a row (0: for all): see ops/ternary.ts */
+export const ternarize = (w: Tensor, group: number): Tensor => one("ternarize", [w], { group });
+/** x as int8 products see it: rounded per 32 columns. */
+export const round_activations = (x: Tensor): Tensor => one("round_activations", [x]);
+
 /** b has a's shape, or is a row [cols], or a column [.., 1]; so for sub, mul, div and maximum. */
 export const add = (a: Tensor, b: Tensor): Tensor => one("add", [a, b]);
 export const sub = (a: Tensor, b: Tensor): Tensor => one("sub", [a, b]);

@@ -20,7 +20,7 @@ const ALIGN = 64;
 
 /** Rows that use no scratch shared between threads; two others in a row would step on each other's. */
 const NO_SHARED = new Set(
-  "dropout neg exp log sqrt rsqrt tanh erf sigmoid abs step scale shift add sub mul div maximum silu gelu gelu_erf swiglu geglu rope rope_write kv_write gather_rows rms_norm layer_norm broadcast_last broadcast_rows slice_last pad_last concat_last rms_norm_grad swiglu_grad geglu_grad matmul_nn matmul_tn accumulate_tn accumulate accumulate_rows clear_state adamw attention attention_grad scatter_add_rows pick_last place_last sum_last sum_rows max_last causal_conv causal_conv_grad short_conv delta_rule gated_delta_net distillation_loss distillation_slopes distillation_topk_loss distillation_topk_slopes scale_groups scale_groups_grad round_half".split(
+  "dropout neg exp log sqrt rsqrt tanh erf sigmoid abs step scale shift add sub mul div maximum silu gelu gelu_erf swiglu geglu rope rope_write kv_write gather_rows rms_norm layer_norm broadcast_last broadcast_rows slice_last pad_last concat_last rms_norm_grad swiglu_grad geglu_grad matmul_nn matmul_tn accumulate_tn accumulate accumulate_rows clear_state adamw attention attention_grad scatter_add_rows pick_last place_last sum_last sum_rows max_last causal_conv causal_conv_grad short_conv delta_rule gated_delta_net distillation_loss distillation_slopes distillation_topk_loss distillation_topk_slopes scale_groups scale_groups_grad round_half round_activations".split(
     " ",
   ),
 );

@@ -35,7 +35,7 @@ export { Job } from "./job.ts";
 export type { GradientProgram } from "./memory.ts";
 export { type AdapterOptions, adapterTrainable } from "./methods/adapter.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
-export { METHODS, type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
+export { METHODS, type Method, type MethodOptions, openTrainable, trainsAll } from "./methods/index.ts";
 export { type PreferenceOptions, type PreferenceResult, PreferenceStep } from "./methods/preference.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
 export type { TrainPlan } from "./plan.ts";

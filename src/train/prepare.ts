@@ -24,7 +24,7 @@ import {
   readSamples,
 } from "./data/index.ts";
 import { chooseSize, type GradientProgram, trainingMemory } from "./memory.ts";
-import { type Method, type MethodOptions, openTrainable } from "./methods/index.ts";
+import { type Method, type MethodOptions, openTrainable, trainsAll } from "./methods/index.ts";
 import { type PreferenceOptions, PreferenceStep } from "./methods/preference.ts";
 import type { TrainPlan } from "./plan.ts";
 import type { ComputeOptions } from "./programs.ts";
@@ -134,7 +134,7 @@ export async function prepare(
   try {
     const adapter = adapterOptions(options);
     trainable = await openTrainable(model, backend, {
-      ...(method === "full" ? {} : { ...adapter, seed }),
+      ...(trainsAll(method) ? {} : { ...adapter, seed }),
       method: pairs ? "lora" : method,
       signal,
     });
@@ -243,7 +243,8 @@ function checkWeights(model: OpenedModel, method: Method | "dpo", available: num
   const loaded = memoryNeeded(config, shapes, { ctx: 1, kv: "f16", T: 1, R: 1 }).weights;
   const elements = shapes.reduce((sum, { shape }) => sum + count(shape), 0);
   const nf4 = elements * 0.6; // 4.13 bits each, embeddings in what they have
-  const needed = method === "full" ? 16 * elements : method === "qlora" ? Math.min(loaded, nf4) : loaded;
+  const all = 16 + (method === "ternary" ? 4 : 0); // value, gradient, two moments; the ternary value
+  const needed = trainsAll(method) ? all * elements : method === "qlora" ? Math.min(loaded, nf4) : loaded;
   if (needed <= available) return;
   const advice = [
     ["lora", loaded],
@@ -251,7 +252,7 @@ function checkWeights(model: OpenedModel, method: Method | "dpo", available: num
   ] as const;
   const fits = advice.find(([name, bytes]) => name !== method && bytes <= available);
   throw new RangeError(
-    `Cannot tune ${JSON.stringify(model.name)} by the method "${method}": it needs ${mib(needed)} for its weights${method === "full" ? ", gradients and moments" : ""}, but ${mib(available)} of memory is available; ${fits ? `the method "${fits[0]}" takes ${mib(fits[1])} for them` : "no method would fit"}`,
+    `Cannot tune ${JSON.stringify(model.name)} by the method "${method}": it needs ${mib(needed)} for its weights${trainsAll(method) ? ", gradients and moments" : ""}, but ${mib(available)} of memory is available; ${fits ? `the method "${fits[0]}" takes ${mib(fits[1])} for them` : "no method would fit"}`,
   );
 }
 

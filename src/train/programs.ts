@@ -39,11 +39,10 @@ export function addGradients(
   loss: Tensor,
   options: GradientOptions,
 ): void {
-  const parameters = [...trained].map(([name, { shape }]) => g.param(name, shape));
-  for (const [i, d] of gradients(loss, parameters, options).entries()) {
-    const { name, shape } = parameters[i]!;
-    accumulate(g.state(slot("grad", name!), shape), d);
-  }
+  const parameters = [...trained].map(([name, { shape, stand_in = name }]) => g.param(stand_in, shape));
+  const names = [...trained.keys()];
+  for (const [i, d] of gradients(loss, parameters, options).entries())
+    accumulate(g.state(slot("grad", names[i]!), parameters[i]!.shape), d);
 }
 
 /** Output `loss` [1] = Σ over targets; adds its gradients to the states `grad:*`. */

@@ -11,7 +11,9 @@ import { configOfShape, initialValues, type ModelShape } from "./initial.ts";
 import { Job } from "./job.ts";
 import { chooseSize, trainingMemory } from "./memory.ts";
 import { loadFull, trainedRows } from "./methods/full.ts";
+import { ternaryReader, withTernary } from "./methods/ternary.ts";
 import type { TrainPlan } from "./plan.ts";
+import type { ComputeOptions } from "./programs.ts";
 import { writeReport } from "./report.ts";
 import { TrainStep } from "./step.ts";
 import { count } from "./trainable.ts";
@@ -20,11 +22,17 @@ import type { Learner } from "./types.ts";
 
 export interface ScratchOptions
   extends CorpusOptions,
+    ComputeOptions,
     Partial<Omit<FitOptions, "evaluation" | "folder" | "settings" | "signal">> {
   /** A config.json (its vocab_size may be left out), or the model's measures. */
   readonly config: string | ModelShape;
   /** The folder that the model is written to. */
   readonly out: string;
+  /**
+   * "ternary": every linear but the output head has weights of three values, a float times -1, 0 or 1, and takes activations
+   * of 8 bits; embeddings, norms and the head stay floats. Default "full".
+   */
+  readonly method?: "full" | "ternary";
   /** Type of the written matrices. Default "f32". */
   readonly type?: "f32" | "bf16" | "f16";
   /** Passes over the data. Default 10. */
@@ -69,7 +77,9 @@ async function run(
   report: (step: StepEvent) => void,
   signal: AbortSignal,
 ): Promise<ScratchResult> {
-  const { out, seed = 0 } = options;
+  const { out, seed = 0, method = "full", compute, recompute } = options;
+  if (method !== "full" && method !== "ternary")
+    throw new TypeError(`Cannot train by the method ${JSON.stringify(method)}: wanted full or ternary`);
   const corpus = await openCorpus(options, signal);
   const { config, initializer_range } = await openConfig(options, corpus.tokenizer);
   const ctx = config.max_position_embeddings;
@@ -82,10 +92,14 @@ async function run(
   let learner: TrainStep | undefined;
   try {
     const values = initialValues(config, seed, initializer_range);
-    const trainable = await loadFull(definition, config, backend, values);
+    const full = await loadFull(definition, config, backend, values);
+    const trainable = method === "ternary" ? withTernary(full, backend) : full;
+    const computing = { ...(compute && { compute }), ...(recompute && { recompute }) };
     const available = availableMemory();
     const before = options.resume ? await startedWith(out) : undefined;
-    const size = (before?.size as Learner["size"]) ?? chooseSize(trainable, { ctx, batch_tokens, available });
+    const size =
+      (before?.size as Learner["size"]) ??
+      chooseSize(trainable, { ctx, batch_tokens, available, compute: computing });
     const { epochs = DEFAULT_EPOCHS, max_steps } = options;
     const data = opened.batches(size, { batch_tokens, epochs, ...(max_steps && { max_steps }) });
     const evaluation = opened.evaluation(size);
@@ -97,16 +111,18 @@ async function run(
       tokens: opened.tokens,
       eval_tokens: opened.eval_tokens,
       size,
-      memory: trainingMemory(trainable, size),
+      memory: trainingMemory(trainable, size, computing),
       available,
     };
     options.onPlan?.(plan);
-    learner = new TrainStep(backend, trainable, size);
+    learner = new TrainStep(backend, trainable, size, computing);
     const settings = {
       ...opened.settings,
       model: config,
       tokenizer: digestOf([...corpus.files]),
       initializer_range,
+      method,
+      ...computing,
       seed,
       batch_tokens,
       size,
@@ -122,9 +138,11 @@ async function run(
     });
     for await (const step of fitted) report(step);
     const result = await fitted.result;
-    await save(options, config, corpus, learner);
+    const own = (name: string) => learner!.read(name);
+    const read = method === "ternary" ? await ternaryReader(trainable, backend, own) : own;
+    await save(options, config, corpus, read);
     const file = await writeReport(out, {
-      title: `A new ${config.model_type} model`,
+      title: `A new ${config.model_type} model${method === "ternary" ? ", ternary" : ""}`,
       result,
       plan,
       machine: backend,
@@ -164,11 +182,11 @@ async function save(
   { out, type = "f32" }: ScratchOptions,
   config: Config,
   { files }: Corpus,
-  learner: Learner,
+  read: (name: string) => Float32Array,
 ): Promise<void> {
   const definition = definitionOf(config.model_type, "config.json");
   const parameters = [...definition.params(config)].map(([name, shape]) => ({
-    source: trainedRows({ name, shape }, (name) => learner.read(name)),
+    source: trainedRows({ name, shape }, read),
     type: shape.length > 1 ? type : ("f32" as const),
   }));
   const { bos_token_id, eos_token_id } = config;

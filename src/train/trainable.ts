@@ -9,6 +9,11 @@ export interface TrainedParameter {
   readonly shape: readonly number[];
   /** Its learning rate beside that of the step. Default 1. */
   readonly lr_ratio?: number;
+  /**
+   * The param that `module` has in its place, of the same shape, which `derive` writes: its gradient counts as this one's
+   * (straight through).
+   */
+  readonly stand_in?: string;
 }
 
 export interface Trainable {

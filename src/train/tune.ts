@@ -3,6 +3,7 @@
 import { type OpenedModel, openModel } from "../models/index.ts";
 import { previewSample } from "./data/index.ts";
 import { Job } from "./job.ts";
+import { trainsAll } from "./methods/index.ts";
 import type { TrainPlan } from "./plan.ts";
 import { type Prepared, type PrepareOptions, prepare } from "./prepare.ts";
 import { writeReport } from "./report.ts";
@@ -29,7 +30,7 @@ export interface TuneResult extends FitResult {
 }
 
 /** Learning rates: an adapter's is ten times that of all weights. Of preferences, a tenth of it. */
-const LEARNING_RATE = { lora: 2e-4, qlora: 2e-4, dora: 2e-4, full: 2e-5, dpo: 2e-5 };
+const LEARNING_RATE = { lora: 2e-4, qlora: 2e-4, dora: 2e-4, full: 2e-5, ternary: 5e-4, dpo: 2e-5 };
 const DEFAULTS = { warmup_steps: 0.03, max_grad_norm: 1 };
 
 /**
@@ -61,7 +62,7 @@ function fitting(model: OpenedModel, options: Partial<TuneOptions>) {
   const { method = "lora" } = options;
   return {
     lr: LEARNING_RATE[method],
-    ...(method === "full" && { weight_decay: 0.01 }),
+    ...(trainsAll(method) && { weight_decay: 0.01 }),
     ...DEFAULTS,
     max_loss: 3 * Math.log(model.config.vocab_size),
     ...givenFitOptions(options),
@@ -79,7 +80,7 @@ async function run(
   const title = `${model.name}, tuned by ${method}`;
   const how = fitting(model, options);
   const result = await perform(prepared, { ...options, how, title }, report, signal);
-  return { ...result, adapter: method !== "full" };
+  return { ...result, adapter: !trainsAll(method) };
 }
 
 /** What a prepared run is to make. */

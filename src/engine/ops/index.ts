@@ -53,6 +53,7 @@ import { round_half, scale_groups, scale_groups_grad } from "./quantization.ts";
 import { causal_conv, causal_conv_grad, short_conv } from "./recurrent.ts";
 import { broadcast_last, broadcast_rows, max_last, sum_last, sum_rows } from "./reduce.ts";
 import { rope } from "./rope.ts";
+import { round_activations, ternarize } from "./ternary.ts";
 
 export const CORE = {
   neg,
@@ -118,6 +119,8 @@ export const CORE = {
   round_half,
   cholesky,
   gptq_round,
+  ternarize,
+  round_activations,
 };
 
 export const FUSED = {

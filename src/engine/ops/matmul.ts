@@ -10,7 +10,7 @@ export interface Product {
 }
 
 /** Columns that share an activation scale. */
-const BLOCK = 32;
+export const ACTIVATION_BLOCK = 32;
 
 /**
  * x rounded to int8 per 32 columns and back: d = max|x| / 127, q = round(x / d), ties to even; in f32 as kernels do.
@@ -18,13 +18,13 @@ const BLOCK = 32;
  */
 export function roundActivations(x: ArrayLike<number>, n: number): Float64Array {
   const y = Float64Array.from(x);
-  if (n % BLOCK !== 0) return y;
-  for (let start = 0; start < y.length; start += BLOCK) {
+  if (n % ACTIVATION_BLOCK !== 0) return y;
+  for (let start = 0; start < y.length; start += ACTIVATION_BLOCK) {
     let top = 0;
-    for (let i = start; i < start + BLOCK; i++) top = Math.max(top, Math.abs(Math.fround(y[i]!)));
+    for (let i = start; i < start + ACTIVATION_BLOCK; i++) top = Math.max(top, Math.abs(Math.fround(y[i]!)));
     const d = Math.fround(top / 127);
     const inverse = d > 0 ? Math.fround(1 / d) : 0;
-    for (let i = start; i < start + BLOCK; i++)
+    for (let i = start; i < start + ACTIVATION_BLOCK; i++)
       y[i] = roundEven(Math.fround(Math.fround(y[i]!) * inverse)) * d;
   }
   return y;
