@@ -89,7 +89,9 @@ test("a fully trained model, as a folder and as GGUF", async () => {
 
 test("what cannot be trained is refused, and says what can", async () => {
   const open = (options: MethodOptions, of = model) => openTrainable(of, backend, options);
-  await expect(open({ method: "LoRA" as "lora" })).rejects.toThrow("wanted lora, qlora, dora, full or ternary");
+  await expect(open({ method: "LoRA" as "lora" })).rejects.toThrow(
+    "wanted lora, qlora, dora, full or ternary",
+  );
   await expect(open({ method: "full", rank: 4 })).rejects.toThrow('by the method "full" with rank');
   await expect(open({ rank: 0 })).rejects.toThrow("rank 0: wanted a whole number from 1");
   await expect(open({ alpha: Number.NaN })).rejects.toThrow("alpha NaN: wanted a number above 0");
