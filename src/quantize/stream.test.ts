@@ -80,6 +80,10 @@ describe.each(decoders)("%s", (name) => {
     const backend = await createBackend({ threads: 1 });
     const calibration = { limits, batches: batchesOf(model.config.vocab_size) };
     const tokens = { T: 29, R: calibration.batches.reduce((n, b) => n + rowsOf(b).length, 0) };
+    const owned: string[] = [];
+    for await (const { parameters } of streamParts(model, backend, calibration, { moments: "squares" }))
+      owned.push(...parameters);
+    expect(owned.sort()).toEqual([...model.definition.params(model.config).keys()].sort());
     const found = await measureImportance(model, backend, calibration);
     expect([...found.keys()].sort()).toEqual([...wanted.keys()].sort());
     for (const [weight, squares] of found) {

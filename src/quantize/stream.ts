@@ -51,7 +51,7 @@ export interface PartVisit {
   /** Its number among `parts`. */
   readonly index: number;
   readonly parts: number;
-  /** Parameters that it reads, those of earlier parts (tied embeddings) too. */
+  /** Parameters that it reads and no part before it does: a tied head has no matrix of its own. */
   readonly parameters: readonly string[];
   /** Weight of a linear -> its input. Linears that read the same share one. */
   readonly inputs: ReadonlyMap<string, LinearInput>;
@@ -70,7 +70,7 @@ export interface StreamOptions {
   readonly resume?: StreamState;
   readonly signal?: AbortSignal;
   /** Told after each batch. */
-  readonly onBatch?: (part: Part, done: number, total: number) => void;
+  readonly onBatch?: (part: Part, index: number, done: number, total: number) => void;
 }
 
 const squaresName = (path: string) => `squares:${path}`;
@@ -117,7 +117,7 @@ export async function* streamParts(
   checkTensors(model);
   const { batches, limits } = calibration;
   const parts = partsOf(model);
-  const { wanted, last } = keptBetween(model, limits.ctx);
+  const { wanted, last, owners } = survey(model, limits.ctx);
   const replaced = new Map<string, Replacement>();
   const first = options.resume?.next ?? 0;
   let hidden: Float32Array[] = [...(options.resume?.hidden ?? [])];
@@ -141,6 +141,7 @@ export async function* streamParts(
         const run = (recorded: Recorded) =>
           runPart(model, backend, recorded, calibration, {
             part,
+            index,
             hidden,
             kept,
             replaced: through === "quantized" ? replaced : new Map(),
@@ -163,7 +164,7 @@ export async function* streamParts(
           state = { next: index + 1, hidden, kept: new Map(kept) };
           return state;
         };
-        const parameters = measured.program.params.map((p) => p.name!).filter((name) => !tables.has(name));
+        const parameters = [...owners].filter(([, owner]) => owner === index).map(([name]) => name);
         const visit = { part, index, parts: parts.length, parameters, inputs, finish };
         yield {
           ...visit,
@@ -181,23 +182,30 @@ export async function* streamParts(
   }
 }
 
-/** What parts leave in `batch.kept` and later ones read: names with their shapes, and the index of the last reader. */
-function keptBetween(model: OpenedModel, ctx: number) {
+/**
+ * What parts leave in `batch.kept` and later ones read: names with their shapes, and the index of the last reader. And of each
+ * parameter the index of the part that reads it first.
+ */
+function survey(model: OpenedModel, ctx: number) {
   const shapes = new Map<string, Shape>();
   const last = new Map<string, number>();
+  const owners = new Map<string, number>();
+  const names = model.definition.params(model.config);
   for (const [index, part] of partsOf(model).entries()) {
-    const { program, kept } = recordPart(model, part, ctx, shapes);
+    const { program, kept } = recordPart(model, part, ctx, shapes, undefined, true);
     for (const { name } of program.inputs)
       if (name!.startsWith(keptName(""))) last.set(name!.slice(keptName("").length), index);
     for (const [name, shape] of kept) shapes.set(name, shape);
+    for (const { name } of program.params)
+      if (names.has(name!) && !owners.has(name!)) owners.set(name!, index);
   }
   const wanted = new Map([...shapes].filter(([name]) => last.has(name)));
-  return { wanted, last };
+  return { wanted, last, owners };
 }
 
 /**
  * The program of one part. Outputs `hidden` [T, C] (the head has none) and what of `wanted` it leaves for later parts, under
- * `kept:name`; inputs the same of earlier ones. With `moments` it adds to states `squares:path` [K] and `products:path` [K, K].
+ * `kept:name`, or with `all` everything; inputs the same of earlier ones. With `moments` it adds to states `squares:path` [K] and `products:path` [K, K].
  */
 function recordPart(
   model: OpenedModel,
@@ -205,6 +213,7 @@ function recordPart(
   ctx: number,
   wanted: ReadonlyMap<string, Shape>,
   moments?: "squares" | "products",
+  all = false,
 ): Recorded {
   const { config } = model;
   const taps = new Map<Tensor, Tap>();
@@ -223,7 +232,7 @@ function recordPart(
     for (const [name, tensor] of batch.kept) {
       if (tensor === before.get(name)) continue;
       left.set(name, tensor.shape);
-      if (wanted.has(name)) outputs[keptName(name)] = tensor;
+      if (all || wanted.has(name)) outputs[keptName(name)] = tensor;
     }
     if (moments)
       for (const [input, { path, columns }] of taps) {
@@ -290,6 +299,7 @@ function inputsOf(
 
 interface PartRun {
   readonly part: Part;
+  readonly index: number;
   readonly hidden: readonly Float32Array[];
   readonly kept: ReadonlyMap<string, readonly Float32Array[]>;
   readonly replaced: ReadonlyMap<string, Replacement>;
@@ -305,7 +315,7 @@ async function runPart(
   backend: Backend,
   { program }: Recorded,
   { batches, limits }: Pick<Calibration, "batches" | "limits">,
-  { part, hidden, kept, replaced, bound, signal, onBatch }: PartRun,
+  { part, index, hidden, kept, replaced, bound, signal, onBatch }: PartRun,
 ): Promise<{ hidden: Float32Array[]; kept: Map<string, Float32Array[]> }> {
   const weights: Storage[] = [];
   let executable: Executable | undefined;
@@ -345,7 +355,7 @@ async function runPart(
           made.kept.set(key, list);
         }
       }
-      onBatch?.(part, b + 1, batches.length);
+      onBatch?.(part, index, b + 1, batches.length);
       // A backend that computes on this thread leaves the event loop no other turn, and a signal comes by it.
       await new Promise((resolve) => setImmediate(resolve));
     }
