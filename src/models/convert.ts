@@ -3,7 +3,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import type { WeightType } from "../engine/weights.ts";
-import type { GgufValue } from "../formats/index.ts";
+import type { GgufValue, TensorToWrite } from "../formats/index.ts";
 import type { Config } from "./config.ts";
 import { checkTensors, type OpenedModel } from "./open.ts";
 import { parameterRows, type RowSource, SAVE_TYPES, type SaveType, typeFor } from "./rows.ts";
@@ -62,6 +62,18 @@ export interface Parameter {
   readonly natural: WeightType;
   /** Told the type that it will be written in. */
   readonly onType?: (type: WeightType) => void;
+  /** Its bytes in the natural type, rows and columns in a target's order, in pieces. Absent: the source's rows. */
+  readonly encoded?: (order: RowSource["order"]) => AsyncIterable<Uint8Array>;
+  /** In a folder: tensors that take its place, codes and scales for example. */
+  readonly packed?: readonly TensorToWrite[];
+}
+
+/** What becomes of a model. */
+export interface ChangedModel {
+  readonly config: Config;
+  readonly parameters: readonly Parameter[];
+  /** Of config.json in a folder with packed parameters. */
+  readonly quantization_config?: object;
 }
 
 /** Writes what `change` makes of a model's parameters. Everything that can be refused is refused before it is asked. */
@@ -69,7 +81,7 @@ export async function writeModel(
   model: OpenedModel,
   out: string,
   options: ConvertOptions,
-  change: (rows: RowSource[]) => Promise<{ config: Config; parameters: readonly Parameter[] }>,
+  change: (rows: RowSource[]) => Promise<ChangedModel>,
 ): Promise<ConvertResult> {
   const format = extname(out).toLowerCase() === ".gguf" ? "gguf" : "folder";
   const { type: wanted } = options;
@@ -78,7 +90,8 @@ export async function writeModel(
   checkTensors(model);
   const changed = await change(parameterRows(model));
   const fallbacks: { name: string; shape: readonly number[] }[] = [];
-  const parameters = changed.parameters.map(({ source, natural, onType }) => {
+  const parameters = changed.parameters.map(({ source, natural, onType, encoded, packed }) => {
+    if (packed && format === "folder") return { source, type: natural, packed };
     const quantized = format === "folder" && !["f32", "f16", "bf16"].includes(natural);
     const { type, fallback } = typeFor(
       { ...source, type: natural },
@@ -86,12 +99,13 @@ export async function writeModel(
     );
     if (fallback) fallbacks.push({ name: source.name, shape: source.shape });
     onType?.(type);
-    return { source, type };
+    return { source, type, ...(encoded && type === natural && { encoded }) };
   });
   const { definition, generationConfig, sentence } = model;
   const toSave = {
     ...(sentence && { sentence }),
     config: changed.config,
+    ...(changed.quantization_config && { quantization_config: changed.quantization_config }),
     definition,
     generationConfig,
     name: nameOf(model),

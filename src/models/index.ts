@@ -16,7 +16,7 @@ export { declareBatch, forward, pagesFor, recordEncoder, recordGeneration } from
 export { LOAD_TYPES, type LoadType, quantizedModel } from "./quantized.ts";
 export { definitionOf, MODEL_TYPES } from "./registry.ts";
 export { NotHere, type ResolvedModel, resolveModel } from "./resolve.ts";
-export { type RowSource, SAVE_TYPES, type SaveType } from "./rows.ts";
+export { parameterTypes, type RowSource, SAVE_TYPES, type SaveType } from "./rows.ts";
 export { createRuntime, type Runtime, type RuntimeOptions, type Scoring } from "./runtime.ts";
 export { type ModelToSave, type SaveOptions, saveFolder, saveGguf } from "./save.ts";
 export type { Pooling, SentenceConfig } from "./sentence.ts";

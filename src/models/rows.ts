@@ -51,17 +51,37 @@ export function typeFor(
   source: RowSource,
   wanted: SaveType | undefined,
 ): { type: WeightType; fallback: boolean } {
-  // llama.cpp computes with kernels of convolutions in f32 alone.
-  if (source.shape.length < 2 || KERNEL.test(source.name)) return { type: "f32", fallback: false };
-  if (wanted && WEIGHT_TYPES[wanted].blockSize > 1) {
-    // Tables of positions and kinds are small, and llama.cpp leaves them in floats.
-    if (FLOAT_TABLE.test(source.name)) return { type: "f32", fallback: false };
-    if (KEPT.test(source.name) && WEIGHT_TYPES[source.type].blockSize === 1)
-      return { type: source.type, fallback: false };
-  }
+  if (isAlwaysF32(source)) return { type: "f32", fallback: false };
+  const kept = wanted && WEIGHT_TYPES[wanted].blockSize > 1 ? keptType(source) : undefined;
+  if (kept) return { type: kept, fallback: false };
   const type = wanted ?? source.type;
   const fits = source.shape.at(-1)! % WEIGHT_TYPES[type].blockSize === 0;
   return fits ? { type, fallback: false } : { type: "f16", fallback: true };
+}
+
+type Named = Pick<RowSource, "name" | "shape" | "type">;
+
+/** llama.cpp computes with kernels of convolutions in f32 alone. */
+const isAlwaysF32 = ({ name, shape }: Named) => shape.length < 2 || KERNEL.test(name);
+
+/** The type of a parameter that is left in floats where matrices become blocks: vectors, kernels, small tables. */
+function keptType(source: Named): WeightType | undefined {
+  // Tables of positions and kinds are small, and llama.cpp leaves them in floats.
+  if (isAlwaysF32(source) || FLOAT_TABLE.test(source.name)) return "f32";
+  return KEPT.test(source.name) && WEIGHT_TYPES[source.type].blockSize === 1 ? source.type : undefined;
+}
+
+/**
+ * Name, shape and type of every parameter of an opened model, and `kept`: the type of one that is left in floats where
+ * matrices become blocks. Call `checkTensors` before.
+ */
+export function parameterTypes(
+  model: Pick<OpenedModel, "definition" | "config" | "tensors">,
+): (Named & { readonly kept: WeightType | undefined })[] {
+  return [...model.definition.params(model.config)].map(([name, shape]) => {
+    const { type } = asWeight(model.tensors.get(name)!);
+    return { name, shape, type, kept: keptType({ name, shape, type }) };
+  });
 }
 
 const KERNEL = /\.conv(1d|\.conv)\.weight$/;

@@ -30,9 +30,20 @@ export interface ModelToSave {
   /** `general.name` of a GGUF file. */
   readonly name: string;
   /** Every parameter of the definition, with the type it is written in. */
-  readonly parameters: readonly { readonly source: RowSource; readonly type: WeightType }[];
+  readonly parameters: readonly SavedParameter[];
+  /** Of config.json: how packed parameters lie. */
+  readonly quantization_config?: object;
   readonly tokenizer?: Tokenizer;
   readonly sentence?: SentenceConfig;
+}
+
+export interface SavedParameter {
+  readonly source: RowSource;
+  readonly type: WeightType;
+  /** Its bytes in that type, rows and columns in a target's order, in pieces. Absent: they are made of the source's rows. */
+  readonly encoded?: (order: RowSource["order"]) => AsyncIterable<Uint8Array>;
+  /** In a folder: tensors that take its place. */
+  readonly packed?: readonly TensorToWrite[];
 }
 
 export interface SaveOptions {
@@ -77,10 +88,10 @@ export async function saveGguf(
 ): Promise<void> {
   const { config } = model;
   const { gguf } = model.definition;
-  const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => {
+  const tensors: TensorToWrite[] = model.parameters.map(({ source, type, encoded }) => {
     const { name, shape } = source;
     const form = gguf.stored?.(name);
-    const rows = () => encodeRows(source, type, "gguf", gguf, config);
+    const rows = () => encoded?.("gguf") ?? encodeRows(source, type, "gguf", gguf, config);
     const data = () => (form ? toStored(rows(), type, shape, form) : rows());
     return { name: toGgufName(gguf.names, name)!, type, shape: storedShape(shape, form), data };
   });
@@ -175,7 +186,7 @@ export async function saveFolder(
   extra: ReadonlyMap<string, Uint8Array> = new Map(),
 ): Promise<void> {
   const { config, definition, generationConfig } = model;
-  const main = mainType(model);
+  const main = mainType({ parameters: model.parameters.filter(({ packed }) => !packed) });
   if (!(main in DTYPES))
     throw new TypeError(`Cannot write ${JSON.stringify(path)} as ${main}: a folder wants f32, f16 or bf16`);
   const dtype = DTYPES[main as keyof typeof DTYPES];
@@ -183,7 +194,10 @@ export async function saveFolder(
     // transformers takes no whole number for this one.
     [
       "config.json",
-      json(configToJson(config, definition.architecture, dtype)).replace(
+      json({
+        ...configToJson(config, definition.architecture, dtype),
+        ...(model.quantization_config && { quantization_config: model.quantization_config }),
+      }).replace(
         /("final_logit_softcapping": \d+)(?=[,\n])/,
         "$1.0",
       ),
@@ -202,12 +216,13 @@ export async function saveFolder(
   await mkdir(dirname(path), { recursive: true });
   const staging = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
   try {
-    const tensors: TensorToWrite[] = model.parameters.map(({ source, type }) => {
+    const tensors: TensorToWrite[] = model.parameters.flatMap(({ source, type, encoded, packed }) => {
+      if (packed) return packed;
       const { name, shape } = source;
       const form = definition.stored?.(name);
-      const rows = () => encodeRows(source, type, "hf", definition.gguf, config);
+      const rows = () => encoded?.("hf") ?? encodeRows(source, type, "hf", definition.gguf, config);
       const data = () => (form ? toStored(rows(), type, shape, form) : rows());
-      return { name, type, shape: storedShape(shape, form), data };
+      return [{ name, type, shape: storedShape(shape, form), data }];
     });
     const options = {
       maxShardBytes: MAX_SHARD_BYTES,

@@ -1,0 +1,92 @@
+// What a quantization has cost: the model as it was and what was written, side by side on a text. And what memory it took.
+
+import { readFile, stat } from "node:fs/promises";
+import type { BackendName } from "../engine/backends/index.ts";
+import { evaluate } from "../evaluate/index.ts";
+import { loadModel } from "../generate/index.ts";
+import type { OpenedModel } from "../models/index.ts";
+import type { Measured } from "./types.ts";
+
+/** Its tokens and their figures are held in memory. */
+const MAX_TEXT_BYTES = 2 ** 29;
+/** Tokens of a window; a model may know fewer. */
+const CTX = 512;
+
+/** @throws {Error} naming a file that is not there, too large or empty */
+export async function readEvaluationText(path: string): Promise<string> {
+  const there = await stat(path).catch(() => undefined);
+  const cannot = `Cannot read ${JSON.stringify(path)}: `;
+  if (!there?.isFile()) throw new Error(`${cannot}found no such file`);
+  if (there.size > MAX_TEXT_BYTES)
+    throw new RangeError(`${cannot}it has ${there.size} bytes, wanted at most ${MAX_TEXT_BYTES}`);
+  const text = new TextDecoder().decode(await readFile(path));
+  if (text.trim() === "") throw new RangeError(`${cannot}it has no text to measure on`);
+  return text;
+}
+
+export interface MeasureOptions {
+  readonly text: string;
+  /** What errors call it. */
+  readonly name: string;
+  readonly limit?: number | undefined;
+  readonly backend?: BackendName | undefined;
+  readonly threads?: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Of the model as it was. */
+export interface Original {
+  readonly perplexity: number;
+  readonly bits_per_weight: number;
+}
+
+/**
+ * Measures models that were written beside the one that they were made of.
+ * @param onProgress number of the path, tokens, and of how many
+ */
+export async function* measureVariants(
+  original: Pick<OpenedModel, "name" | "config">,
+  paths: readonly string[],
+  { text, name, limit, backend, threads, signal }: MeasureOptions,
+  onProgress: (path: number, done: number, total: number) => void,
+): AsyncGenerator<{ measured: Measured; original: Original }, void, undefined> {
+  const ctx = Math.min(CTX, original.config.max_position_embeddings);
+  const options = { ctx, ...(backend && { backend }), ...(threads && { threads }), signal };
+  await using base = await loadModel(original.name, options);
+  for (const [i, path] of paths.entries()) {
+    await using model = await loadModel(path, options);
+    const result = await evaluate(model, {
+      ...{ text, name, base, ctx, signal },
+      ...(limit !== undefined && { limit }),
+      onProgress: ({ done, total }) => onProgress(i, done, total),
+    });
+    const { perplexity, perplexity_se, tokens } = result;
+    yield {
+      measured: {
+        ...{ perplexity, perplexity_se, tokens },
+        log_ratio: result.log_ratio!,
+        log_ratio_se: result.log_ratio_se!,
+        kl_mean: result.kl_mean!,
+        kl_se: result.kl_se!,
+        kl_p99: result.kl_p99!,
+        top1: result.top1!,
+      },
+      original: { perplexity: result.base_perplexity!, bits_per_weight: result.base_bits_per_weight! },
+    };
+  }
+}
+
+/** Watches the memory of this process while `work` runs. */
+export async function withPeak<T>(work: () => Promise<T>): Promise<{ value: T; peak_bytes: number }> {
+  let peak = process.memoryUsage.rss();
+  const timer = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }, 20);
+  timer.unref();
+  try {
+    const value = await work();
+    return { value, peak_bytes: Math.max(peak, process.memoryUsage.rss()) };
+  } finally {
+    clearInterval(timer);
+  }
+}
