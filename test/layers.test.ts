@@ -20,8 +20,9 @@ const MAY: Record<string, readonly string[]> = {
   // Teachers elsewhere: endpoints over HTTP.
   remote: ["formats", "hub", "tokenizer"],
   prune: ["engine", "formats", "tokenizer", "models", "train"],
-  quantize: ["engine", "formats", "tokenizer", "models", "train", "evaluate"],
   distill: ["engine", "formats", "tokenizer", "models", "generate", "train", "evaluate", "remote", "prune"],
+  // Variants are measured (evaluate), learned ones trained (train, distill).
+  quantize: ["engine", "formats", "tokenizer", "models", "generate", "train", "evaluate", "distill"],
   cli: [
     "engine",
     "formats",
@@ -34,6 +35,7 @@ const MAY: Record<string, readonly string[]> = {
     "remote",
     "prune",
     "distill",
+    "quantize",
     "index.ts",
     "embed",
   ],

@@ -159,6 +159,17 @@ export function choice(flags: string, description: string, values: readonly stri
   return new Option(flags, description).choices(values);
 }
 
+/** Some of `values`, with commas between; the option may be given more than once. */
+export function list(values: readonly string[]): (text: string, before?: string[]) => string[] {
+  return (text, before = []) => {
+    const names = text.split(",").map((name) => name.trim());
+    const wrong = names.find((name) => !values.includes(name));
+    if (wrong !== undefined)
+      throw new InvalidArgumentError(`Found ${JSON.stringify(wrong)}, wanted some of ${values.join(", ")}.`);
+    return [...before, ...names];
+  };
+}
+
 /** A whole number from `min` on. */
 export function count(min: number): (text: string) => number {
   return (text) => {

@@ -12,6 +12,7 @@ import {
   choice,
   collect,
   count,
+  list,
   number,
   schemaFile,
   share,
@@ -20,6 +21,20 @@ import { version, visible } from "./output.ts";
 
 const MODEL = "a folder, a .gguf file, or a hub name: owner/name, owner/name:Q4_K_M, owner/name@revision";
 
+const QUANT_TYPES = [
+  "q8_0",
+  "q6_k",
+  "q5_k",
+  "q4_k",
+  "q4_0",
+  "q3_k",
+  "q2_k",
+  "tq2_0",
+  "tq1_0",
+  "q5_1",
+  "q5_0",
+];
+const QUANT_METHODS = ["rtn", "imatrix", "awq", "gptq", "learned"];
 const LOSSES = ["forward_kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl"];
 
 /** The whole command line, for tests and for the process below. */
@@ -271,6 +286,38 @@ export function program(): Command {
     .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
     .option("--json", "print JSON at the end")
     .action(async (model, options) => (await import("./prune.ts")).prune(model, options));
+
+  pith
+    .command("quantize")
+    .description("Write a model in fewer bits, by rounding or calibration, and measure what that costs.")
+    .argument("<model>", MODEL)
+    .option("--to <types>", `${QUANT_TYPES.join(", ")}; several with commas between`, list(QUANT_TYPES))
+    .option(
+      "--method <names>",
+      `${QUANT_METHODS.join(", ")}; several with commas between (default: rtn)`,
+      list(QUANT_METHODS),
+    )
+    .option("--calibration <file>", "text or samples to calibrate on; may be given more than once", collect)
+    .option("--tokens <n>", "of the calibration data that are used (default: 32768)", count(1))
+    .option("--samples <n>", "or samples of it; a text is cut into samples", count(1))
+    .option("--ctx <tokens>", "longest sample (default: the model's context, at most 512)", count(2))
+    .option("--pure", "every matrix in this type (default: the standard mix, as llama.cpp's)")
+    .option("--mix <types>", 'types of some matrices: "down_proj=q6_k,layers.0.*=q8_0"')
+    .option("--bits <x>", "a mix of at most so many bits a weight, chosen by KL divergence", number)
+    .option("--eval <file>", "text to measure the model and what becomes of it on")
+    .option("--eval-limit <n>", "at most so many windows of it", count(1))
+    .option("--seed <n>", "of the choice of samples (default: 0)", count(0))
+    .requiredOption(
+      "--out <path>",
+      "a name that ends in .gguf, or a folder (compressed-tensors; several variants)",
+    )
+    .option("--overwrite", "replace what is there")
+    .option("--resume", "go on with what an interrupted run has left")
+    .option("--dry-run", "show types, sizes and memory, and write nothing")
+    .option("--threads <n>", "threads to compute with", count(1))
+    .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
+    .option("--json", "print JSON at the end")
+    .action(async (model, options) => (await import("./quantize.ts")).quantize(model, options));
 
   const exporting = pith
     .command("export")

@@ -197,10 +197,7 @@ export async function saveFolder(
       json({
         ...configToJson(config, definition.architecture, dtype),
         ...(model.quantization_config && { quantization_config: model.quantization_config }),
-      }).replace(
-        /("final_logit_softcapping": \d+)(?=[,\n])/,
-        "$1.0",
-      ),
+      }).replace(/("final_logit_softcapping": \d+)(?=[,\n])/, "$1.0"),
     ],
     ["generation_config.json", json(generationToJson(generationConfig))],
   ]);

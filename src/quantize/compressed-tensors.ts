@@ -9,8 +9,8 @@
 import type { QuantType } from "../engine/grids.ts";
 import { WEIGHT_TYPES } from "../engine/weights.ts";
 import type { TensorToWrite } from "../formats/index.ts";
-import type { OpenedModel } from "../models/index.ts";
 import type { Parameter } from "../models/convert.ts";
+import type { OpenedModel } from "../models/index.ts";
 import type { RowSource } from "../models/rows.ts";
 import { linearTargets } from "../models/targets.ts";
 import type { QuantizePlan } from "./plan.ts";
@@ -44,7 +44,9 @@ export function packedNames({ definition, config }: Pick<OpenedModel, "definitio
 /** `quantization_config` of config.json. */
 export function packing(model: OpenedModel, { to, tensors }: QuantizePlan): object {
   const packed = packedNames(model);
-  const floats = tensors.filter(({ name, type }) => packed.has(name) && BITS[type as QuantType] === undefined);
+  const floats = tensors.filter(
+    ({ name, type }) => packed.has(name) && BITS[type as QuantType] === undefined,
+  );
   const weights = {
     num_bits: BITS[to],
     type: "int",
@@ -107,8 +109,7 @@ function unpackBlocks(blocks: Uint8Array, bits: 4 | 8, codes: Uint8Array, scales
   for (let b = 0, at = 0; at < blocks.length; b++, at += width) {
     scales[2 * b] = blocks[at]!;
     scales[2 * b + 1] = blocks[at + 1]!;
-    if (bits === 8)
-      for (let j = 0; j < GROUP; j++) codes[b * GROUP + j] = blocks[at + 2 + j]! ^ 0x80;
+    if (bits === 8) for (let j = 0; j < GROUP; j++) codes[b * GROUP + j] = blocks[at + 2 + j]! ^ 0x80;
     else
       for (let j = 0; j < GROUP / 2; j++) {
         // Columns 2j and 2j + 1 of a block: nibbles of bytes 2j and 2j + 1, low in its first half and high in its second.

@@ -104,7 +104,9 @@ const FLOATS: readonly WeightType[] = ["f32", "f16", "bf16"];
 const stem = (name: string) => name.replace(/\.weight$/, "");
 
 function matcher(pattern: string): (name: string) => boolean {
-  const parts = stem(pattern).split("*").map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
+  const parts = stem(pattern)
+    .split("*")
+    .map((text) => text.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
   const expression = new RegExp(`^(.*\\.)?${parts.join(".*")}$`);
   return (name) => expression.test(name);
 }

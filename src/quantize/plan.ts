@@ -2,8 +2,8 @@
 
 import { GRIDS, isQuantType, QUANT_TYPES, type QuantType } from "../engine/grids.ts";
 import { WEIGHT_TYPES, type WeightType, weightBytes } from "../engine/weights.ts";
-import { type OpenedModel, parameterTypes } from "../models/index.ts";
 import { toGgufName } from "../models/gguf-names.ts";
+import { type OpenedModel, parameterTypes } from "../models/index.ts";
 import { type MixType, nextType, type Place, parseMix, standardType } from "./mix.ts";
 
 /** Why a tensor has another type than the one asked for. */
@@ -53,6 +53,8 @@ export interface PlanOptions {
   readonly mix?: string;
   /** Types by name, as `bits` chooses them; `mix` goes before. */
   readonly types?: ReadonlyMap<string, MixType>;
+  /** Of a folder: the matrices that it can hold in blocks, all of one type. The others become f16. */
+  readonly packed?: ReadonlySet<string>;
 }
 
 type Planned = Pick<OpenedModel, "name" | "config" | "definition" | "tensors">;
@@ -62,17 +64,23 @@ type Planned = Pick<OpenedModel, "name" | "config" | "definition" | "tensors">;
  *   that cannot take its type
  */
 export function planQuantization(model: Planned, options: PlanOptions): QuantizePlan {
-  const { to, pure = false, mix, types } = options;
+  const { to, pure = false, mix, types, packed } = options;
   const { definition, config } = model;
   const cannot = `Cannot quantize ${JSON.stringify(model.name)} to ${to}: `;
-  if (!isQuantType(to))
-    throw new TypeError(`${cannot}wanted one of ${QUANT_TYPES.join(", ")}`);
+  if (!isQuantType(to)) throw new TypeError(`${cannot}wanted one of ${QUANT_TYPES.join(", ")}`);
   const all = parameterTypes(model);
   const matrices = all.filter(({ kept }) => kept === undefined);
-  const places = placesOf(model, matrices.map(({ name }) => name));
+  const places = placesOf(
+    model,
+    matrices.map(({ name }) => name),
+  );
   const tied = ![...places.values()].some(({ role }) => role === "output");
   const embedding = [...places].find(([, { role }]) => role === "token_embd")?.[0];
-  const named = parseNamed(mix, matrices.map(({ name }) => name), tied ? embedding : undefined);
+  const named = parseNamed(
+    mix,
+    matrices.map(({ name }) => name),
+    tied ? embedding : undefined,
+  );
   const shared = Math.floor(config.num_attention_heads / config.num_key_value_heads);
   const tensors = all.map(({ name, shape, type: from, kept }): PlannedTensor => {
     const tensor = { name, shape, from };
@@ -83,9 +91,10 @@ export function planQuantization(model: Planned, options: PlanOptions): Quantize
       ...more,
     });
     if (kept !== undefined) return sized(kept, { reason: "kept" });
+    if (packed && !packed.has(name)) return sized("f16", { reason: "kept" });
     const asked = named.get(name);
     const given = asked ?? types?.get(name);
-    const standard = pure ? to : standardType(to, places.get(name)!, { tied, shared });
+    const standard = pure || packed ? to : standardType(to, places.get(name)!, { tied, shared });
     const wanted = given ?? standard;
     const reason = given !== undefined ? "mix" : standard !== to ? "standard" : undefined;
     if (fits(wanted, shape)) return sized(wanted, reason && { reason });
@@ -93,7 +102,7 @@ export function planQuantization(model: Planned, options: PlanOptions): Quantize
       throw new RangeError(
         `Cannot quantize ${JSON.stringify(name)} to ${asked}: its width is ${shape.at(-1)}, wanted a whole number of blocks of ${WEIGHT_TYPES[asked].blockSize}`,
       );
-    const next = nextType(wanted as QuantType);
+    const next = packed ? "f16" : nextType(wanted as QuantType);
     const type = fits(next, shape) ? next : "f16";
     return sized(type, { reason: "width", wanted });
   });
@@ -159,12 +168,14 @@ function notesOf(
   const embedding = quantized.find(({ name }) => name === tiedEmbedding);
   if (embedding)
     notes.push(`the head is the embedding: both are ${embedding.type} (${embedding.name}, ${model_type})`);
-  const byFallback = Map.groupBy(
-    tensors.filter(({ reason }) => reason === "width"),
-    ({ shape, wanted, type }) => `${shape.at(-1)} ${wanted} ${type}`,
-  );
-  for (const group of byFallback.values()) {
-    const [{ name, shape, wanted, type }] = group as [PlannedTensor];
+  const alike = new Map<string, PlannedTensor[]>();
+  for (const tensor of tensors) {
+    if (tensor.reason !== "width") continue;
+    const key = [tensor.shape.at(-1), tensor.wanted, tensor.type].join();
+    alike.set(key, [...(alike.get(key) ?? []), tensor]);
+  }
+  for (const group of alike.values()) {
+    const { name, shape, wanted, type } = group[0]!;
     const others = group.length > 1 ? ` and ${group.length - 1} more` : "";
     notes.push(
       `${name}${others}: ${type} in place of ${wanted}, as no block of ${WEIGHT_TYPES[wanted!].blockSize} divides the width ${shape.at(-1)}`,

@@ -1,16 +1,18 @@
 // Quantizing: a model -> the same in fewer bits, as a GGUF file or a folder, in several variants if asked, each measured.
 // The verb `pith quantize`.
 
-import { readFile, rename, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import type { Backend } from "../engine/backend.ts";
 import { createBackend } from "../engine/backends/index.ts";
 import type { QuantType } from "../engine/grids.ts";
 import { checkTensors, type OpenedModel } from "../models/index.ts";
 import { Job, withModel } from "../train/index.ts";
+import { checkPackable, packedNames } from "./compressed-tensors.ts";
 import { measureVariants, type Original, readEvaluationText, withPeak } from "./measure.ts";
+import { choose, Shared } from "./methods.ts";
 import { planQuantization, type QuantizePlan } from "./plan.ts";
 import { readFinished, writeQuantizeReport } from "./report.ts";
-import { checkVariant, type Target, targetOf } from "./target.ts";
+import { checkVariant, sizeOf, type Target, targetOf, unfinished } from "./target.ts";
 import {
   QUANTIZE_METHODS,
   type QuantizeEvent,
@@ -27,6 +29,17 @@ export interface Wanted {
   readonly name: string;
   readonly to: QuantType;
   readonly method: QuantizeMethod;
+  readonly plan: QuantizePlan;
+}
+
+/** What every step of a run has at hand. */
+export interface Setting {
+  readonly model: OpenedModel;
+  readonly options: QuantizeOptions;
+  readonly backend: Backend;
+  readonly target: Target;
+  readonly report: (event: QuantizeEvent) => void;
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -45,31 +58,6 @@ export function quantize(
   );
 }
 
-/** Every type with every method. @throws {TypeError} on a method that there is none of, or none at all */
-export function wantedOf({ to, method = "rtn", bits }: QuantizeOptions): Wanted[] {
-  const types = [to].flat() as QuantType[];
-  const methods = [method].flat() as QuantizeMethod[];
-  const unknown = methods.find((name) => !QUANTIZE_METHODS.includes(name));
-  if (unknown !== undefined || methods.length === 0 || types.length === 0)
-    throw new TypeError(
-      `Cannot quantize by ${JSON.stringify(unknown ?? "nothing")}: wanted a type and one of ${QUANTIZE_METHODS.join(", ")}`,
-    );
-  const prefix = bits === undefined ? "" : `${bits}bits-`;
-  return types.flatMap((type) =>
-    methods.map((name) => ({ name: `${prefix}${type}-${name}`, to: type, method: name })),
-  );
-}
-
-/** What every step of a run has at hand. */
-export interface Setting {
-  readonly model: OpenedModel;
-  readonly options: QuantizeOptions;
-  readonly backend: Backend;
-  readonly target: Target;
-  readonly report: (event: QuantizeEvent) => void;
-  readonly signal: AbortSignal;
-}
-
 async function run(
   model: OpenedModel,
   options: QuantizeOptions,
@@ -78,34 +66,78 @@ async function run(
 ): Promise<QuantizeResult> {
   const started = performance.now();
   const { out, overwrite = false, resume = false, backend: name, threads } = options;
-  const wanted = wantedOf(options);
-  checkTensors(model);
-  checkOptions(model, options, wanted);
-  const target = targetOf(out, wanted.map((one) => one.name));
+  const { wanted, target } = wantedOf(model, options);
   const finished = await readFinished(target, resume);
-  const plans = new Map(wanted.map((one) => [one.name, planQuantization(model, { ...options, to: one.to })]));
   const done = new Map<string, Variant>();
-  for (const one of wanted) {
-    const whole = await checkVariant(target, one.name, model.name, { overwrite, resume });
-    const before = finished.get(one.name);
-    if (whole && before) done.set(one.name, before);
+  for (const { name } of wanted) {
+    const whole = await checkVariant(target, name, model.name, { overwrite, resume });
+    const before = finished.get(name);
+    if (whole && before) done.set(name, before);
   }
   const text = options.eval === undefined ? undefined : await readEvaluationText(options.eval);
   const backend = await createBackend({ ...(name && { backend: name }), ...(threads && { threads }) });
   try {
     const setting: Setting = { model, options, backend, target, report, signal };
-    for (const one of wanted)
-      if (!done.has(one.name)) {
-        done.set(one.name, await make(setting, one, plans.get(one.name)!));
-        await writeQuantizeReport(setting, resultOf(wanted, done, undefined, target, started));
-      }
-    const original = text === undefined ? undefined : await measure(setting, wanted, done, text);
+    const shared = new Shared(setting);
+    const left = wanted.filter(({ name }) => !done.has(name));
+    if (left.some(needsData)) await shared.calibration();
+    if (target.kind === "several") await mkdir(out, { recursive: true });
+    for (const one of left) {
+      done.set(one.name, await make(setting, shared, one));
+      await writeQuantizeReport(setting, resultOf(wanted, done, undefined, target, started));
+    }
+    if (text === undefined) return resultOf(wanted, done, undefined, target, started);
+    const original = await measure(setting, wanted, done, text);
     const result = resultOf(wanted, done, original, target, started);
     await writeQuantizeReport(setting, result);
     return result;
   } finally {
     backend.close();
   }
+}
+
+const needsData = ({ method }: Wanted) => method !== "rtn";
+
+/**
+ * Every type with every method, planned, and where they are written.
+ * @throws {TypeError | RangeError} on options that there are none of, or that do not go together
+ */
+export function wantedOf(
+  model: OpenedModel,
+  options: QuantizeOptions,
+): { readonly wanted: readonly Wanted[]; readonly target: Target } {
+  checkTensors(model);
+  const { out, method = "rtn", calibration, mix } = options;
+  const types = [options.to].flat() as QuantType[];
+  const methods = [method].flat() as QuantizeMethod[];
+  const unknown = methods.find((name) => !QUANTIZE_METHODS.includes(name));
+  if (unknown !== undefined || methods.length === 0 || types.length === 0)
+    throw new TypeError(
+      `Cannot quantize by ${JSON.stringify(unknown ?? "nothing")}: wanted a type and one of ${QUANTIZE_METHODS.join(", ")}`,
+    );
+  const calibrated = methods.find((name) => name !== "rtn");
+  if (calibration === undefined && calibrated)
+    throw new TypeError(
+      `Cannot quantize by ${calibrated}: wanted text or samples to calibrate on (calibration)`,
+    );
+  const pairs = types.flatMap((to) => methods.map((method) => ({ name: `${to}-${method}`, to, method })));
+  const twice = pairs.find(({ name }, i) => pairs.findIndex((other) => other.name === name) < i);
+  if (twice) throw new TypeError(`Cannot quantize twice as ${twice.name}: wanted every type and method once`);
+  const target = targetOf(
+    out,
+    pairs.map(({ name }) => name),
+  );
+  if (target.kind === "folder" && mix !== undefined)
+    throw new TypeError(
+      `Cannot write ${JSON.stringify(out)}: in a folder all packed matrices are of one type, wanted no mix; a name that ends in .gguf makes a GGUF file`,
+    );
+  const packed = target.kind === "folder" ? packedNames(model) : undefined;
+  const wanted = pairs.map((pair) => {
+    const plan = planQuantization(model, { ...options, to: pair.to, ...(packed && { packed }) });
+    if (packed) checkPackable(model, pair.to, out);
+    return { ...pair, plan };
+  });
+  return { wanted, target };
 }
 
 function resultOf(
@@ -118,4 +150,49 @@ function resultOf(
   const variants = wanted.flatMap(({ name }) => done.get(name) ?? []);
   const seconds = (performance.now() - started) / 1000;
   return { variants, ...(original && { original }), report, seconds };
+}
+
+/** Makes one variant. */
+async function make(setting: Setting, shared: Shared, wanted: Wanted): Promise<Variant> {
+  const started = performance.now();
+  const path = setting.target.path(wanted.name);
+  const { value: errors, peak_bytes } = await withPeak(async () => {
+    const chosen = await choose(setting, shared, wanted);
+    try {
+      return await writeVariant(setting, wanted, chosen);
+    } finally {
+      await chosen.close();
+    }
+  });
+  await rm(unfinished(path), { recursive: true, force: true });
+  return {
+    ...wanted,
+    ...{ path, errors, peak_bytes },
+    file_bytes: await sizeOf(path),
+    seconds: (performance.now() - started) / 1000,
+    notes: wanted.plan.notes,
+  };
+}
+
+/** Measures every variant beside the original, and fills in what it found. */
+async function measure(
+  { model, options, report, signal }: Setting,
+  wanted: readonly Wanted[],
+  done: Map<string, Variant>,
+  text: string,
+): Promise<Original | undefined> {
+  const { eval_limit: limit, backend, threads } = options;
+  const variants = wanted.map(({ name }) => done.get(name)!);
+  const how = { text, name: JSON.stringify(options.eval), limit, backend, threads, signal };
+  const paths = variants.map(({ path }) => path);
+  const progress = (at: number, done: number, total: number) =>
+    report({ stage: "measuring", variant: variants[at]!.name, done, total });
+  let original: Original | undefined;
+  let i = 0;
+  for await (const found of measureVariants(model, paths, how, progress)) {
+    const variant = variants[i++]!;
+    done.set(variant.name, { ...variant, measured: found.measured });
+    original = found.original;
+  }
+  return original;
 }

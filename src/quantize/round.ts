@@ -3,7 +3,7 @@
 
 import type { Backend } from "../engine/backend.ts";
 import { isQuantType } from "../engine/grids.ts";
-import { dequantize, quantize, type WeightType, weightBytes, type WritableType } from "../engine/weights.ts";
+import { dequantize, quantize, type WeightType, type WritableType, weightBytes } from "../engine/weights.ts";
 import type { OpenedModel } from "../models/index.ts";
 import { encodeRows, type RowSource } from "../models/rows.ts";
 
@@ -58,14 +58,13 @@ export async function* roundedRows(
   const weights = importance && moved?.columns ? reordered(importance, moved.from, order) : importance;
   const encode = async (values: Float32Array): Promise<Uint8Array> => {
     try {
-      if (isQuantType(type)) return await backend.encode(type, values, cols, weights);
+      if (isQuantType(type)) return await (backend.encode?.(type, values, cols, weights) ?? quantize(type as WritableType, values));
       checkFinite(values);
       return quantize(type as WritableType, values);
     } catch (cause) {
-      throw new RangeError(
-        `Cannot quantize tensor ${JSON.stringify(name)}: ${(cause as Error).message}`,
-        { cause },
-      );
+      throw new RangeError(`Cannot quantize tensor ${JSON.stringify(name)}: ${(cause as Error).message}`, {
+        cause,
+      });
     }
   };
   const every = Math.max(1, Math.floor(rows / COMPARED));

@@ -41,9 +41,7 @@ export class Store {
    */
   static async open(folder: string, settings: StoreSettings, resume: boolean): Promise<Store> {
     const plain = JSON.parse(JSON.stringify(settings)) as unknown;
-    const text = resume
-      ? await readFile(join(folder, SETTINGS), "utf8").catch(() => undefined)
-      : undefined;
+    const text = resume ? await readFile(join(folder, SETTINGS), "utf8").catch(() => undefined) : undefined;
     if (text !== undefined) {
       const difference = firstDifference(JSON.parse(text), plain);
       if (difference) throw new Error(`Cannot resume ${JSON.stringify(folder)}: ${difference}`);
@@ -102,12 +100,12 @@ export class Store {
     }
   }
 
-  /** All that is kept of parts before `next`, blocks still in their files; call `close` when they are read. */
-  async finished(next: number): Promise<Finished> {
+  /** All parts, blocks still in their files; call `close` when they are read. */
+  async finished(): Promise<Finished> {
     const names = (await readdir(this.folder)).filter((name) => /^part-\d+\.safetensors$/.test(name)).sort();
     const finished = new Finished();
     try {
-      for (const name of names.filter((_, i) => i < next)) await finished.add(join(this.folder, name));
+      for (const name of names) await finished.add(join(this.folder, name));
       return finished;
     } catch (error) {
       await finished.close();

@@ -1,7 +1,7 @@
 // Where quantized models are written: a GGUF file, a folder of safetensors, or a folder with a file of each variant. What
 // is there already, and what an interrupted run has left.
 
-import { mkdir, readdir, readFile, realpath, rm, stat } from "node:fs/promises";
+import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, extname, join, resolve } from "node:path";
 
 export interface Target {
@@ -74,8 +74,7 @@ export async function checkVariant(
     throw new Error(`${cannot}it is the model that is quantized, wanted another name`);
   if (target.kind === "several" && resume) return true;
   if (folder && (await readdir(path)).length === 0) return false;
-  if (!overwrite)
-    throw new Error(`${cannot}it exists; ask to overwrite it, or give another name`);
+  if (!overwrite) throw new Error(`${cannot}it exists; ask to overwrite it, or give another name`);
   return false;
 }
 
@@ -95,14 +94,4 @@ export async function sizeOf(path: string): Promise<number> {
     .filter((entry) => entry.isFile())
     .map(async (entry) => (await stat(join(entry.parentPath, entry.name))).size);
   return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
-}
-
-/** The folder of several variants, and what a run before has told of those that are whole. */
-export async function openSeveral(target: Target): Promise<Map<string, unknown>> {
-  if (target.kind !== "several") return new Map();
-  await mkdir(target.out, { recursive: true });
-  const text = await readFile(join(target.out, "quantize.json"), "utf8").catch(() => undefined);
-  if (text === undefined) return new Map();
-  const { variants = [] } = JSON.parse(text) as { variants?: { name: string }[] };
-  return new Map(variants.map((variant) => [variant.name, variant]));
 }

@@ -1,7 +1,7 @@
 // What a quantization is asked for, what it tells on its way, and what comes out.
 
-import type { QuantType } from "../engine/grids.ts";
 import type { BackendName } from "../engine/backends/index.ts";
+import type { QuantType } from "../engine/grids.ts";
 import type { WeightType } from "../engine/weights.ts";
 import type { QuantizePlan } from "./plan.ts";
 
@@ -31,9 +31,11 @@ export interface QuantizeOptions {
   readonly bits?: number;
   /** Files of text or samples that methods are calibrated on, and that `bits` is chosen by. */
   readonly calibration?: string | readonly string[];
-  /** Sequences of the calibration data that are used, chosen by the seed. Default: see `readCalibration`. */
+  /** Tokens of the calibration data that are used, chosen by the seed. Default 32768. */
+  readonly tokens?: number;
+  /** Instead: so many samples of it; a text is cut into samples of `ctx` tokens. */
   readonly samples?: number;
-  /** Tokens of a sequence of it. */
+  /** Longest sequence of it. Default: the lesser of the model's context and 512. */
   readonly ctx?: number;
   /** Default 0. */
   readonly seed?: number;
@@ -104,7 +106,7 @@ export interface Variant {
 export interface QuantizeResult {
   readonly variants: readonly Variant[];
   /** The model as it was, on the evaluation text. */
-  readonly original?: { readonly perplexity: number; readonly perplexity_se: number };
+  readonly original?: { readonly perplexity: number; readonly bits_per_weight: number };
   /** Path of the report. */
   readonly report: string;
   readonly seconds: number;

@@ -3,9 +3,9 @@
 
 import { isQuantType } from "../engine/grids.ts";
 import { type WeightType, weightBytes } from "../engine/weights.ts";
-import { type OpenedModel, writeModel } from "../models/index.ts";
 import type { Parameter } from "../models/convert.ts";
 import { interleavedHeads } from "../models/gguf-names.ts";
+import { type OpenedModel, writeModel } from "../models/index.ts";
 import type { RowSource } from "../models/rows.ts";
 import { packedParameter, packing } from "./compressed-tensors.ts";
 import type { PlannedTensor, QuantizePlan } from "./plan.ts";
@@ -25,8 +25,7 @@ export interface Chosen {
 /** Writes a variant, and says how far its matrices are from what they were. */
 export async function writeVariant(
   { model, options, backend, target, report, signal }: Setting,
-  { name: variant }: Wanted,
-  plan: QuantizePlan,
+  { name: variant, plan }: Wanted,
   { importance, finished }: Chosen,
 ): Promise<TensorError[]> {
   const sums = new Map<string, ErrorSum>();

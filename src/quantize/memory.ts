@@ -1,0 +1,119 @@
+// What a quantization takes in memory beyond the program itself, by method: formulas and figures, from shapes alone.
+
+import { record } from "../engine/program.ts";
+import type { Tensor } from "../engine/tensor.ts";
+import { weightBytes } from "../engine/weights.ts";
+import { declareBatch, forward, type OpenedModel, parameterTypes, plainModule } from "../models/index.ts";
+import { packedBytes } from "../models/memory.ts";
+import { CALIBRATION_TOKENS } from "../train/index.ts";
+import type { QuantizePlan } from "./plan.ts";
+import type { QuantizeMethod, QuantizeOptions } from "./types.ts";
+
+export interface MemoryPart {
+  readonly what: string;
+  readonly formula: string;
+  readonly bytes: number;
+}
+
+export interface QuantizeMemory {
+  readonly parts: readonly MemoryPart[];
+  readonly total: number;
+}
+
+/** Values that are rounded at a time. */
+const PIECE_VALUES = 2 ** 20;
+/** Tokens of a step over calibration data. */
+const STEP_TOKENS = 1024;
+const DEFAULT_CTX = 512;
+
+/** What a method takes for a model and a plan. */
+export function quantizeMemory(
+  model: Pick<OpenedModel, "name" | "config" | "definition" | "tensors">,
+  { tensors }: QuantizePlan,
+  method: QuantizeMethod,
+  { tokens, samples, ctx }: Pick<QuantizeOptions, "tokens" | "samples" | "ctx">,
+): QuantizeMemory {
+  const { config, definition } = model;
+  const parts: MemoryPart[] = [];
+  const add = (what: string, formula: string, bytes: number) => parts.push({ what, formula, bytes });
+  const rows = (name: string) => {
+    const [n = 1, cols = 1] = definition.params(config).get(name)!;
+    return { n, cols };
+  };
+  // What GGUF orders otherwise by columns is read whole.
+  const moved = tensors
+    .filter(({ name }) => definition.gguf.moved?.(name, config))
+    .map(({ name }) => rows(name).n * rows(name).cols);
+  const piece = Math.max(PIECE_VALUES, ...tensors.map(({ shape }) => shape.at(-1) ?? 1), ...moved);
+  add("rows on their way into the file", `16 bytes · ${piece} values`, 16 * piece);
+  if (method === "rtn") return sum(parts);
+  const longest = Math.min(ctx ?? DEFAULT_CTX, config.max_position_embeddings);
+  const T = samples === undefined ? (tokens ?? CALIBRATION_TOKENS) : samples * longest;
+  const width = config.hidden_size;
+  add("hidden states, before and behind a part", `2 · 4 · ${T} tokens · ${width}`, 8 * T * width);
+  const byPart = (bytesOf: (name: string) => number) => {
+    const sums = new Map<string, number>();
+    for (const { name } of tensors) sums.set(partOf(name), (sums.get(partOf(name)) ?? 0) + bytesOf(name));
+    return Math.max(...sums.values());
+  };
+  const types = new Map(parameterTypes(model).map(({ name, type, shape }) => [name, { type, shape }]));
+  const packed = byPart((name) => packedBytes(types.get(name)!.type, types.get(name)!.shape));
+  add("weights of the largest part", "as in the file", packed);
+  const mlp = 4 * STEP_TOKENS * (3 * config.intermediate_size + 8 * width);
+  add("activations of a step", `4 · ${STEP_TOKENS} · (3 · intermediate + 8 · hidden)`, mlp);
+  if (method === "imatrix") return sum(parts);
+  if (method === "learned") {
+    const elements = tensors.reduce(
+      (n, { shape }) => n + (shape.length > 1 ? shape.reduce((a, b) => a * b, 1) : 0),
+      0,
+    );
+    add("codes, scales and their moments", "about 2 bytes a weight", 2 * elements);
+    add(
+      "the model as it was, the teacher",
+      "as in the file",
+      [...types.values()].reduce((n, { type, shape }) => n + packedBytes(type, shape), 0),
+    );
+    return sum(parts);
+  }
+  const squares = inputWidths(model);
+  const largest = Math.max(...[...squares.values()].map((list) => list.reduce((n, k) => n + k * k, 0)));
+  add("XᵀX of a part's linears", "4 · Σ columns²", 4 * largest);
+  const widest = Math.max(...[...squares.values()].flat());
+  if (method === "gptq") add("its inverse, in doubles", "8 · columns²", 8 * widest * widest);
+  const floats = byPart((name) =>
+    weightBytes(
+      "f32",
+      types.get(name)!.shape.reduce((a, b) => a * b, 1),
+    ),
+  );
+  add("weights of a part as floats", "2 · 4 · weights", 2 * floats);
+  return sum(parts);
+}
+
+const partOf = (name: string) => /\.(\d+)\./.exec(name)?.[1] ?? name;
+
+function sum(parts: readonly MemoryPart[]): QuantizeMemory {
+  return { parts, total: parts.reduce((total, { bytes }) => total + bytes, 0) };
+}
+
+/** Widths of what the linears of each part read, those that read the same counted once. */
+function inputWidths({
+  definition,
+  config,
+}: Pick<OpenedModel, "definition" | "config">): Map<string, number[]> {
+  const widths = new Map<string, number[]>();
+  const seen = new Set<Tensor>();
+  record((g) => {
+    const plain = plainModule(g, definition, config);
+    const linear: typeof plain.linear = (path, x) => {
+      if (!seen.has(x)) {
+        const part = partOf(path);
+        widths.set(part, [...(widths.get(part) ?? []), Number(x.shape.at(-1))]);
+        seen.add(x);
+      }
+      return plain.linear(path, x);
+    };
+    return { logits: forward(definition, { ...plain, linear }, declareBatch(g, config, 1, false)) };
+  });
+  return widths;
+}

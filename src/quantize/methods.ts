@@ -1,0 +1,147 @@
+// The methods, in one form: what each finds out on calibration data before anything is written. Data are read and measured
+// once for all variants of a run.
+
+import { modelIdentity, type OpenedModel } from "../models/index.ts";
+import { type Calibration, readCalibration } from "../train/index.ts";
+import type { CalibratedOptions } from "./calibrated.ts";
+import type { Setting, Wanted } from "./quantize.ts";
+import { Store } from "./store.ts";
+import { measureImportance } from "./stream.ts";
+import { unfinished } from "./target.ts";
+import type { QuantizeOptions } from "./types.ts";
+import { blockTypes, type Chosen } from "./write.ts";
+
+/** Targets that calibration data must have: of less, nothing is learned. */
+const MIN_TARGETS = 64;
+
+/** What variants share: calibration data, and what was measured on them. */
+export class Shared {
+  readonly #setting: Setting;
+  #calibration: Promise<Calibration> | undefined;
+  #importance: Promise<Map<string, Float32Array>> | undefined;
+
+  constructor(setting: Setting) {
+    this.#setting = setting;
+  }
+
+  /** @throws {SyntaxError | TypeError | RangeError} on data that no method can use */
+  calibration(): Promise<Calibration> {
+    const { model, options, signal } = this.#setting;
+    this.#calibration ??= readChecked(model, options, signal);
+    return this.#calibration;
+  }
+
+  async importance(variant: string): Promise<Map<string, Float32Array>> {
+    const { model, backend, signal, report } = this.#setting;
+    const calibration = await this.calibration();
+    const total = (model.config.num_hidden_layers + 2) * calibration.batches.length;
+    let done = 0;
+    this.#importance ??= measureImportance(model, backend, calibration, {
+      signal,
+      onBatch: () => report({ stage: "calibrating", variant, done: ++done, total }),
+    });
+    return this.#importance;
+  }
+}
+
+async function readChecked(
+  model: OpenedModel,
+  { calibration, tokens, samples, ctx, seed }: QuantizeOptions,
+  signal: AbortSignal,
+): Promise<Calibration> {
+  const files = [calibration ?? []].flat();
+  const data = await readCalibration(
+    "quantize",
+    model,
+    {
+      calibration: files,
+      ...(tokens !== undefined && { tokens }),
+      ...(samples !== undefined && { samples }),
+      ...(ctx !== undefined && { ctx }),
+      ...(seed !== undefined && { seed }),
+    },
+    signal,
+  );
+  const cannot = `Cannot calibrate ${JSON.stringify(model.name)} on ${files.join(", ")}: `;
+  const { vocab_size } = model.config;
+  for (const { tokens } of data.batches)
+    for (const id of tokens)
+      if (!(id >= 0 && id < vocab_size))
+        throw new RangeError(
+          `${cannot}its text has token ${id}, but the model knows ${vocab_size}, wanted the tokenizer of this model`,
+        );
+  if (data.targets < MIN_TARGETS)
+    throw new RangeError(
+      `${cannot}it has ${data.targets} tokens to predict, wanted ${MIN_TARGETS} or more; some thousands are good`,
+    );
+  return data;
+}
+
+const NOTHING = async () => {};
+
+/** What a method has found out; call `close` when it is written. */
+export async function choose(
+  setting: Setting,
+  shared: Shared,
+  wanted: Wanted,
+): Promise<Chosen & { close(): Promise<void> }> {
+  switch (wanted.method) {
+    case "rtn":
+      return { close: async () => {} };
+    case "imatrix":
+      return { importance: await shared.importance(wanted.name), close: async () => {} };
+    case "awq":
+    case "gptq":
+      return calibrate(setting, shared, wanted, wanted.method);
+    default:
+      throw new TypeError(`Cannot quantize by ${wanted.method}`);
+  }
+}
+
+/** Part by part, each kept beside the output when it is finished. */
+async function calibrate(
+  { model, options, backend, target, report, signal }: Setting,
+  shared: Shared,
+  { name: variant, plan }: Wanted,
+  method: "awq" | "gptq",
+) {
+  checkColumns(model, target.kind);
+  const calibration = await shared.calibration();
+  const types = blockTypes(plan);
+  const settings = {
+    model: await modelIdentity(model),
+    method,
+    types: Object.fromEntries(types),
+    data: calibration.digests,
+    tokens: options.tokens,
+    samples: options.samples,
+    ctx: calibration.limits.ctx,
+    seed: options.seed ?? 0,
+  };
+  const store = await Store.open(unfinished(target.path(variant)), settings, options.resume ?? false);
+  const state = await store.state();
+  const parts = model.config.num_hidden_layers + 2;
+  for await (const part of quantizeCalibrated(model, backend, {
+    ...{ method, types, calibration, signal },
+    ...(state && { resume: state }),
+    onProgress: ({ index, stage, done, total }) => {
+      // Measuring is half of a part's time, about.
+      const share = ((stage === "measuring" ? 0 : 1) + done / Math.max(1, total)) / 2;
+      report({ stage: "calibrating", variant, done: index + share, total: parts });
+    },
+  }))
+    await store.put(part.index, part, part.state);
+  const finished = await store.finished();
+  return { finished, close: () => finished.close() };
+}
+
+/** Columns that GGUF orders otherwise cannot be moved when they are in blocks. */
+function checkColumns(model: OpenedModel, kind: Setting["target"]["kind"]): void {
+  if (kind === "folder" || model.kind === "gguf") return;
+  const { definition, config } = model;
+  for (const name of definition.params(config).keys())
+    if (definition.gguf.moved?.(name, config)?.columns)
+      throw new TypeError(
+        `Cannot calibrate ${JSON.stringify(model.name)} for a GGUF file: its columns of ${name} lie in another order there, wanted a GGUF file of it (pith convert ${model.name} model.gguf), or rtn or imatrix`,
+      );
+}
