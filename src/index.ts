@@ -73,6 +73,14 @@ export {
   inspect,
 } from "./models/index.ts";
 export { type PruneOptions, type PruneResult, prune } from "./prune/index.ts";
+export {
+  dryRunQuantize,
+  type Measured,
+  type QuantizeMethod,
+  type QuantizeOptions,
+  type QuantizeResult,
+  quantize,
+} from "./quantize/index.ts";
 export type { ChatMessage } from "./tokenizer/index.ts";
 export {
   type DryRun,

@@ -1,15 +1,14 @@
 // The methods, in one form: what each finds out on calibration data before anything is written. Data are read and measured
 // once for all variants of a run.
 
-import { modelIdentity, type OpenedModel } from "../models/index.ts";
+import type { QuantType } from "../engine/grids.ts";
+import type { OpenedModel } from "../models/index.ts";
 import { type Calibration, readCalibration } from "../train/index.ts";
-import type { CalibratedOptions } from "./calibrated.ts";
+import { type ChosenMix, candidates, chooseMix } from "./bits.ts";
 import type { Setting, Wanted } from "./quantize.ts";
-import { Store } from "./store.ts";
 import { measureImportance } from "./stream.ts";
-import { unfinished } from "./target.ts";
 import type { QuantizeOptions } from "./types.ts";
-import { blockTypes, type Chosen } from "./write.ts";
+import type { Chosen } from "./write.ts";
 
 /** Targets that calibration data must have: of less, nothing is learned. */
 const MIN_TARGETS = 64;
@@ -29,6 +28,22 @@ export class Shared {
     const { model, options, signal } = this.#setting;
     this.#calibration ??= readChecked(model, options, signal);
     return this.#calibration;
+  }
+
+  #mix: Promise<ChosenMix> | undefined;
+
+  /** The mix of `bits`. */
+  async mix(bits: number, to: readonly QuantType[]): Promise<ChosenMix> {
+    const { model, options, backend, signal, report } = this.#setting;
+    const variant = `${bits} bits`;
+    const importance = await this.importance(variant);
+    const calibration = await this.calibration();
+    this.#mix ??= chooseMix(model, backend, {
+      ...{ bits, types: candidates(bits, to), importance, calibration, signal },
+      ...(options.mix !== undefined && { mix: options.mix }),
+      onTrial: (done, total) => report({ stage: "mix", variant, done, total }),
+    });
+    return this.#mix;
   }
 
   async importance(variant: string): Promise<Map<string, Float32Array>> {
@@ -77,71 +92,16 @@ async function readChecked(
   return data;
 }
 
-const NOTHING = async () => {};
-
 /** What a method has found out; call `close` when it is written. */
 export async function choose(
-  setting: Setting,
-  shared: Shared,
+  _setting: Setting,
+  _shared: Shared,
   wanted: Wanted,
 ): Promise<Chosen & { close(): Promise<void> }> {
   switch (wanted.method) {
     case "rtn":
       return { close: async () => {} };
-    case "imatrix":
-      return { importance: await shared.importance(wanted.name), close: async () => {} };
-    case "awq":
-    case "gptq":
-      return calibrate(setting, shared, wanted, wanted.method);
     default:
-      throw new TypeError(`Cannot quantize by ${wanted.method}`);
+      throw new TypeError(`Cannot quantize by ${wanted.method} yet: wanted rtn`);
   }
-}
-
-/** Part by part, each kept beside the output when it is finished. */
-async function calibrate(
-  { model, options, backend, target, report, signal }: Setting,
-  shared: Shared,
-  { name: variant, plan }: Wanted,
-  method: "awq" | "gptq",
-) {
-  checkColumns(model, target.kind);
-  const calibration = await shared.calibration();
-  const types = blockTypes(plan);
-  const settings = {
-    model: await modelIdentity(model),
-    method,
-    types: Object.fromEntries(types),
-    data: calibration.digests,
-    tokens: options.tokens,
-    samples: options.samples,
-    ctx: calibration.limits.ctx,
-    seed: options.seed ?? 0,
-  };
-  const store = await Store.open(unfinished(target.path(variant)), settings, options.resume ?? false);
-  const state = await store.state();
-  const parts = model.config.num_hidden_layers + 2;
-  for await (const part of quantizeCalibrated(model, backend, {
-    ...{ method, types, calibration, signal },
-    ...(state && { resume: state }),
-    onProgress: ({ index, stage, done, total }) => {
-      // Measuring is half of a part's time, about.
-      const share = ((stage === "measuring" ? 0 : 1) + done / Math.max(1, total)) / 2;
-      report({ stage: "calibrating", variant, done: index + share, total: parts });
-    },
-  }))
-    await store.put(part.index, part, part.state);
-  const finished = await store.finished();
-  return { finished, close: () => finished.close() };
-}
-
-/** Columns that GGUF orders otherwise cannot be moved when they are in blocks. */
-function checkColumns(model: OpenedModel, kind: Setting["target"]["kind"]): void {
-  if (kind === "folder" || model.kind === "gguf") return;
-  const { definition, config } = model;
-  for (const name of definition.params(config).keys())
-    if (definition.gguf.moved?.(name, config)?.columns)
-      throw new TypeError(
-        `Cannot calibrate ${JSON.stringify(model.name)} for a GGUF file: its columns of ${name} lie in another order there, wanted a GGUF file of it (pith convert ${model.name} model.gguf), or rtn or imatrix`,
-      );
 }

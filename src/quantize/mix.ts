@@ -28,7 +28,7 @@ export function standardType(
 ): QuantType {
   const embedding = role === "token_embd" || role === "per_layer_token_embd";
   if (role === "output" || (embedding && tied)) return to === "q8_0" ? "q8_0" : "q6_k";
-  if (embedding) return to === "tq1_0" || to === "tq2_0" ? "q4_k" : to;
+  if (embedding) return /^tq/.test(to) ? "q4_k" : to;
   const more = i < Math.floor(n / 8) || i >= Math.floor((7 * n) / 8) || (i - Math.floor(n / 8)) % 3 === 2;
   const values = role === "attn_v" || role === "attn_qkv";
   switch (to) {
@@ -48,7 +48,7 @@ export function standardType(
 }
 
 /** What takes a type's place where no block of it divides a width, in turn; the last is no block. */
-const NEXT: Readonly<Partial<Record<QuantType, QuantType>>> = {
+const NEXT: Readonly<Partial<Record<string, QuantType>>> = {
   q6_k: "q8_0",
   q5_k: "q5_1",
   q4_k: "q5_0",

@@ -4,12 +4,14 @@
 import { mkdir, rm } from "node:fs/promises";
 import type { Backend } from "../engine/backend.ts";
 import { createBackend } from "../engine/backends/index.ts";
-import type { QuantType } from "../engine/grids.ts";
+import { isQuantType, type QuantType } from "../engine/grids.ts";
 import { checkTensors, type OpenedModel } from "../models/index.ts";
 import { Job, withModel } from "../train/index.ts";
+import { candidates } from "./bits.ts";
 import { checkPackable, packedNames } from "./compressed-tensors.ts";
 import { measureVariants, type Original, readEvaluationText, withPeak } from "./measure.ts";
 import { choose, Shared } from "./methods.ts";
+import type { MixType } from "./mix.ts";
 import { planQuantization, type QuantizePlan } from "./plan.ts";
 import { readFinished, writeQuantizeReport } from "./report.ts";
 import { checkVariant, sizeOf, type Target, targetOf, unfinished } from "./target.ts";
@@ -29,7 +31,10 @@ export interface Wanted {
   readonly name: string;
   readonly to: QuantType;
   readonly method: QuantizeMethod;
+  /** With `bits`, until the mix is chosen: of all matrices in the smallest type. */
   readonly plan: QuantizePlan;
+  readonly bits?: number;
+  readonly mix?: NonNullable<Variant["mix"]>;
 }
 
 /** What every step of a run has at hand. */
@@ -83,7 +88,7 @@ async function run(
     if (left.some(needsData)) await shared.calibration();
     if (target.kind === "several") await mkdir(out, { recursive: true });
     for (const one of left) {
-      done.set(one.name, await make(setting, shared, one));
+      done.set(one.name, await make(setting, shared, await mixed(one, setting, shared)));
       await writeQuantizeReport(setting, resultOf(wanted, done, undefined, target, started));
     }
     if (text === undefined) return resultOf(wanted, done, undefined, target, started);
@@ -96,7 +101,27 @@ async function run(
   }
 }
 
-const needsData = ({ method }: Wanted) => method !== "rtn";
+const needsData = ({ method, bits }: Wanted) => method !== "rtn" || bits !== undefined;
+
+/** With `bits`, planned anew with the types that were chosen. */
+async function mixed(one: Wanted, { model, options }: Setting, shared: Shared): Promise<Wanted> {
+  const { bits, to } = options;
+  if (bits === undefined) return one;
+  const { types, ...mix } = await shared.mix(bits, [to ?? []].flat());
+  const main = mostOf(one.plan, types);
+  return { ...one, mix, to: main, plan: planQuantization(model, { ...options, to: main, types }) };
+}
+
+/** The type that most of the weights have. */
+function mostOf({ tensors }: QuantizePlan, types: ReadonlyMap<string, MixType>): QuantType {
+  const weights = new Map<MixType, number>();
+  for (const { name, shape } of tensors) {
+    const type = types.get(name);
+    if (type) weights.set(type, (weights.get(type) ?? 0) + shape.reduce((a, b) => a * b, 1));
+  }
+  const [type] = [...weights].filter(([type]) => isQuantType(type)).sort((a, b) => b[1] - a[1])[0]!;
+  return type as QuantType;
+}
 
 /**
  * Every type with every method, planned, and where they are written.
@@ -107,34 +132,45 @@ export function wantedOf(
   options: QuantizeOptions,
 ): { readonly wanted: readonly Wanted[]; readonly target: Target } {
   checkTensors(model);
-  const { out, method = "rtn", calibration, mix } = options;
-  const types = [options.to].flat() as QuantType[];
+  const { out, method = "rtn", calibration, mix, bits, pure } = options;
+  const types = bits === undefined ? [options.to ?? []].flat() : candidates(bits, [options.to ?? []].flat());
   const methods = [method].flat() as QuantizeMethod[];
   const unknown = methods.find((name) => !QUANTIZE_METHODS.includes(name));
-  if (unknown !== undefined || methods.length === 0 || types.length === 0)
+  if (unknown !== undefined || methods.length === 0)
     throw new TypeError(
-      `Cannot quantize by ${JSON.stringify(unknown ?? "nothing")}: wanted a type and one of ${QUANTIZE_METHODS.join(", ")}`,
+      `Cannot quantize by ${JSON.stringify(unknown ?? "nothing")}: wanted one of ${QUANTIZE_METHODS.join(", ")}`,
     );
-  const calibrated = methods.find((name) => name !== "rtn");
+  if (types.length === 0) throw new TypeError("Cannot quantize to nothing: wanted a type (to), or bits");
+  const calibrated = methods.find((name) => name !== "rtn") ?? (bits === undefined ? undefined : "bits");
   if (calibration === undefined && calibrated)
     throw new TypeError(
       `Cannot quantize by ${calibrated}: wanted text or samples to calibrate on (calibration)`,
     );
-  const pairs = types.flatMap((to) => methods.map((method) => ({ name: `${to}-${method}`, to, method })));
+  if (bits !== undefined && pure)
+    throw new TypeError(`Cannot quantize purely to ${bits} bits: wanted a mix (bits), or one type (pure)`);
+  const pairs =
+    bits === undefined
+      ? types.flatMap((to) => methods.map((method) => ({ name: `${to}-${method}`, to, method })))
+      : methods.map((method) => ({ name: `${bits}bits-${method}`, to: types[0]!, method, bits }));
   const twice = pairs.find(({ name }, i) => pairs.findIndex((other) => other.name === name) < i);
   if (twice) throw new TypeError(`Cannot quantize twice as ${twice.name}: wanted every type and method once`);
   const target = targetOf(
     out,
     pairs.map(({ name }) => name),
   );
-  if (target.kind === "folder" && mix !== undefined)
+  if (target.kind === "folder" && (mix !== undefined || bits !== undefined))
     throw new TypeError(
-      `Cannot write ${JSON.stringify(out)}: in a folder all packed matrices are of one type, wanted no mix; a name that ends in .gguf makes a GGUF file`,
+      `Cannot write ${JSON.stringify(out)}: in a folder all packed matrices are of one type, wanted no mix and no bits; a name that ends in .gguf makes a GGUF file`,
     );
   const packed = target.kind === "folder" ? packedNames(model) : undefined;
   const wanted = pairs.map((pair) => {
-    const plan = planQuantization(model, { ...options, to: pair.to, ...(packed && { packed }) });
     if (packed) checkPackable(model, pair.to, out);
+    const given = { ...options, pure: pure === true || bits !== undefined };
+    const plan = planQuantization(model, { ...given, to: pair.to, ...(packed && { packed }) });
+    if (bits !== undefined && !(plan.bits_per_weight <= bits))
+      throw new RangeError(
+        `Cannot quantize ${JSON.stringify(model.name)} to ${bits} bits a weight: in ${pair.to} it takes ${plan.bits_per_weight.toFixed(2)}, wanted that or more`,
+      );
     return { ...pair, plan };
   });
   return { wanted, target };

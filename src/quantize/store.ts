@@ -58,7 +58,7 @@ export class Store {
   }
 
   /** Keeps a part, and then what follows it in place of what followed the one before. */
-  async put(index: number, { blocks, vectors, errors }: StoredPart, state: StreamState): Promise<void> {
+  async put(index: number, { blocks, vectors, errors }: StoredPart, state?: StreamState): Promise<void> {
     const tensors: TensorToWrite[] = [];
     const types: Record<string, WeightType> = {};
     for (const [name, { type, bytes }] of blocks) {
@@ -71,6 +71,7 @@ export class Store {
       ["errors", JSON.stringify([...errors])],
     ]);
     await writeSafetensors(join(this.folder, partFile(index)), tensors, { metadata });
+    if (!state) return;
     const kept = [...state.kept].flatMap(([name, list]) =>
       list.map((values, batch) => floats(`${batch}:${name}`, values)),
     );

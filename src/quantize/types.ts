@@ -3,6 +3,7 @@
 import type { BackendName } from "../engine/backends/index.ts";
 import type { QuantType } from "../engine/grids.ts";
 import type { WeightType } from "../engine/weights.ts";
+import type { Trial } from "./bits.ts";
 import type { QuantizePlan } from "./plan.ts";
 
 /**
@@ -14,8 +15,8 @@ export const QUANTIZE_METHODS = ["rtn", "imatrix", "awq", "gptq", "learned"] as 
 export type QuantizeMethod = (typeof QUANTIZE_METHODS)[number];
 
 export interface QuantizeOptions {
-  /** The type, or several: each with each method is a variant. */
-  readonly to: QuantType | readonly QuantType[];
+  /** The type, or several: each with each method is a variant. With `bits`: the types to choose among, if not the usual ones. */
+  readonly to?: QuantType | readonly QuantType[];
   /** Default "rtn". */
   readonly method?: QuantizeMethod | readonly QuantizeMethod[];
   /**
@@ -27,7 +28,10 @@ export interface QuantizeOptions {
   readonly pure?: boolean;
   /** Types of some matrices: "pattern=type,pattern=type" (see `parseMix`). */
   readonly mix?: string;
-  /** Instead of the standard mix, one of at most so many bits a weight, chosen by what each type costs of KL divergence. */
+  /**
+   * Instead of one type: a mix of at most so many bits a weight over all tensors, chosen by what each type costs of KL divergence
+   * on the calibration data (see `chooseMix`).
+   */
   readonly bits?: number;
   /** Files of text or samples that methods are calibrated on, and that `bits` is chosen by. */
   readonly calibration?: string | readonly string[];
@@ -101,6 +105,12 @@ export interface Variant {
   /** Most memory of the process while it was made, in bytes. */
   readonly peak_bytes: number;
   readonly notes: readonly string[];
+  /** With `bits`: what was tried, and KL on the calibration data, predicted by the sum of the trials and measured. */
+  readonly mix?: {
+    readonly trials: readonly Trial[];
+    readonly predicted_kl: number;
+    readonly kl: number;
+  };
 }
 
 export interface QuantizeResult {
