@@ -3,7 +3,7 @@ export { type CacheHeader, LogitCache } from "./cache.ts";
 export { type DistillResult, distill, dryDistill, type Student } from "./distill.ts";
 export { type EndpointTeacherOptions, endpointTeacher } from "./endpoint.ts";
 export type { CacheProgress, DistillOptions } from "./options.ts";
-export type { Distance, Mix } from "./programs.ts";
+export { type Distance, type Mix, recordDistillation } from "./programs.ts";
 export {
   distillRecursively,
   type Generation,
@@ -12,6 +12,7 @@ export {
   type RecursiveResult,
 } from "./recursive.ts";
 export { generationTable } from "./recursive-report.ts";
+export { DistillStep } from "./step.ts";
 export type { NewStudent } from "./student.ts";
 export { synthesize } from "./synthesize.ts";
 export { REASONS, type Reason } from "./synthesize-answers.ts";

@@ -17,7 +17,7 @@ export {
   firstSamples,
   readCalibration,
 } from "./calibration.ts";
-export { firstDifference, type Settings } from "./checkpoint.ts";
+export { firstDifference, type Settings, startedWith } from "./checkpoint.ts";
 export { digestOf, readJson } from "./corpus.ts";
 export {
   type Columns,
@@ -32,11 +32,19 @@ export {
 } from "./data/index.ts";
 export { configOfShape, initialParameter, type ModelShape } from "./initial.ts";
 export { Job } from "./job.ts";
-export type { GradientProgram } from "./memory.ts";
+export { chooseSize, type GradientProgram, type TrainingMemory, trainingMemory } from "./memory.ts";
 export { type AdapterOptions, adapterTrainable } from "./methods/adapter.ts";
 export { fullTrainable, loadFull } from "./methods/full.ts";
 export { METHODS, type Method, type MethodOptions, openTrainable, trainsAll } from "./methods/index.ts";
 export { type PreferenceOptions, type PreferenceResult, PreferenceStep } from "./methods/preference.ts";
+export {
+  describeQuantized,
+  type QuantizedDescription,
+  type QuantizedMatrix,
+  type QuantizedOptions,
+  type QuantizedTrainable,
+  quantizedTrainable,
+} from "./methods/quantized.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
 export type { TrainPlan } from "./plan.ts";
 export { givenDataOptions, type Material, type PrepareOptions, prepare, type Way } from "./prepare.ts";
