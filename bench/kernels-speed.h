@@ -78,7 +78,7 @@ static const char* only = "";
 static void decode(int threads, int rounds) {
   printf("decode, %d thread%s: GB/s (median of %d) and share of the raw read of the same memory\n", threads, threads > 1 ? "s" : "", rounds);
   float *x = floats(8 * 8192), *y = floats(8 * 32768);
-  for (Type type : {Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, Q2_K, IQ4_NL, Q4_1, Q5_0, Q5_1, Q3_K, IQ4_XS, MXFP4, F16, BF16, F32})
+  for (Type type : {Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, Q2_K, IQ4_NL, Q4_1, Q5_0, Q5_1, Q3_K, IQ4_XS, MXFP4, TQ2_0, TQ1_0, F16, BF16, F32})
     for (auto [N, K] : {std::pair<int64_t, int64_t>{2048, 2048}, {8192, 2048}, {2048, 8192}, {576, 576}}) {
       if (K % block_columns(type)) continue;
       if ((*only && strcmp(only, names[type])) || (!is_quantized(type) && K != 2048)) continue;
@@ -102,7 +102,7 @@ static void decode(int threads, int rounds) {
 static void prefill(int threads, int rounds, int64_t T) {
   printf("prefill of %ld tokens, %d thread%s: GOPS (best, median of %d)\n", long(T), threads, threads > 1 ? "s" : "", rounds);
   float *x = floats(T * 8192), *y = floats(T * 8192);
-  for (Type type : {Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, Q2_K, IQ4_NL, Q4_1, Q5_0, Q5_1, Q3_K, IQ4_XS, MXFP4, F16, BF16, F32})
+  for (Type type : {Q4_0, Q8_0, Q4_K, Q5_K, Q6_K, Q2_K, IQ4_NL, Q4_1, Q5_0, Q5_1, Q3_K, IQ4_XS, MXFP4, TQ2_0, TQ1_0, F16, BF16, F32})
     for (auto [N, K] : {std::pair<int64_t, int64_t>{2048, 2048}, {8192, 2048}, {2048, 8192}, {896, 4864}, {1536, 576}}) {
       if (K % block_columns(type)) continue;
       if ((*only && strcmp(only, names[type])) || (!is_quantized(type) && N != 2048)) continue;

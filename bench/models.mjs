@@ -1,10 +1,11 @@
 // Random-weight models of known shapes as GGUF files, for measurements and for the check against llama.cpp.
 // The weights are made by tensor name and seed and streamed through pith's own quantizer and writer.
-// Command: node bench/models.mjs <shape> <f32|f16|q8_0|q4_0> [file]
+// Command: node bench/models.mjs <shape> <f32|f16|q8_0|q4_0|tq2_0|tq1_0> [file]
 import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { quantize, weightBytes } from "../dist/engine/weights.js";
+import { f32ToF16 } from "../dist/engine/half.js";
+import { quantize, WEIGHT_TYPES, weightBytes } from "../dist/engine/weights.js";
 import { writeGguf } from "../dist/formats/index.js";
 import { parseConfig } from "../dist/models/index.js";
 import { vocabulary } from "./vocab.mjs";
@@ -83,9 +84,9 @@ export function roughlyNormal(n, std, seed) {
 
 // --- Tensors ---------------------------------------------------------------------------------------------
 
-/** @typedef {"f32" | "f16" | "q8_0" | "q4_0"} WeightType */
+/** @typedef {"f32" | "f16" | "q8_0" | "q4_0" | "tq2_0" | "tq1_0"} WeightType */
 /** `general.file_type` of a file whose matrices are all of a type. */
-const FILE_TYPES = { f32: 0, f16: 1, q4_0: 2, q8_0: 7 };
+const FILE_TYPES = { f32: 0, f16: 1, q4_0: 2, q8_0: 7, tq1_0: 36, tq2_0: 37 };
 
 /** @typedef {{ name: string, shape: number[], type: WeightType, mean: number, std: number, signs?: boolean }} Tensor `signs`: half of the values negated */
 
@@ -191,7 +192,38 @@ async function* randomTensor(t, seed) {
     const floats = new Float32Array(Math.min(left, piece));
     for (let i = 0; i < floats.length; i++) floats[i] = values[sum4(next())];
     if (t.signs) for (let i = 0; i < floats.length; i++) if (next() & 0x10000) floats[i] = -floats[i];
-    yield quantize(t.type, floats);
+    yield quantize(/** @type {"f32"} */ (t.type), floats);
+  }
+}
+
+/** All bytes that stand for `digits` ternary digits, the first the lowest two bits of tq2_0 and the highest of tq1_0. @param {"tq2_0" | "tq1_0"} type @param {number} digits */
+const ternaryBytes = (type, digits) =>
+  Uint8Array.from({ length: 3 ** digits }, (_, n) =>
+    type === "tq1_0"
+      ? Math.ceil((n * 3 ** (5 - digits) * 256) / 243)
+      : (n % 3) + 4 * (Math.floor(n / 3) % 3) + 16 * (Math.floor(n / 9) % 3) + 64 * Math.floor(n / 27),
+  );
+
+/** A tensor of random -d, 0, d, in pieces of whole blocks. @param {Tensor} t @param {number} seed */
+async function* ternaryTensor(t, seed) {
+  const type = /** @type {"tq2_0" | "tq1_0"} */ (t.type);
+  const { blockBytes } = WEIGHT_TYPES[type];
+  const next = randomWords(t.name, seed);
+  const d = f32ToF16(t.std * Math.sqrt(1.5)); // a third of the values is 0
+  const all = ternaryBytes(type, type === "tq1_0" ? 5 : 4);
+  const last = type === "tq1_0" ? ternaryBytes(type, 4) : all;
+  const step = blockBytes * 2 ** 13;
+  for (let left = weightBytes(type, size(t)); left > 0; left -= step) {
+    const bytes = new Uint8Array(Math.min(left, step));
+    for (let b = 0; b < bytes.length; b += blockBytes) {
+      for (let i = 0; i < blockBytes - 2; i++) {
+        const of = i < 48 ? all : last;
+        bytes[b + i] = of[((next() >>> 16) * of.length) >>> 16] ?? 0;
+      }
+      bytes[b + blockBytes - 2] = d & 255;
+      bytes[b + blockBytes - 1] = d >>> 8;
+    }
+    yield bytes;
   }
 }
 
@@ -220,7 +252,12 @@ export async function makeModel(name, type, options = {}) {
     name: t.name,
     type: t.type,
     shape: t.shape,
-    data: () => (t.name === "rope_freqs.weight" ? ropeFactors(s) : randomTensor(t, seed)),
+    data: () =>
+      t.name === "rope_freqs.weight"
+        ? ropeFactors(s)
+        : t.type === "tq2_0" || t.type === "tq1_0"
+          ? ternaryTensor(t, seed)
+          : randomTensor(t, seed),
   }));
   await writeGguf(file, { metadata: metadata(s, v, type, name), tensors });
   const seconds = ((performance.now() - started) / 1e3).toFixed(1);

@@ -19,6 +19,8 @@ export const MOSTLY = {
   q6_k: 18,
   iq4_nl: 25,
   iq4_xs: 30,
+  tq1_0: 36,
+  tq2_0: 37,
 };
 
 /**

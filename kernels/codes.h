@@ -12,6 +12,7 @@
 //   Head, head(w, h)           what is read once for a block
 //   codes(u, w, h, s)          u[g], row r, byte b: the code of column 32s + 4g + b
 //   scales(a, m, head, w, h, s)
+//   WHOLE, block(u, w, h)      whether a block is best unpacked at once: u[s * 8 + g]
 // where w is the block, h the piece of its rows, s which 32 of its columns.
 #pragma once
 #include "simd.h"
@@ -68,7 +69,7 @@ PITH_INLINE PI signed_byte(PI v, int i) { return (v << (24 - 8 * i)) >> 24; }
 template <int TYPE_, int COLUMNS_, int ROW_BYTES, int PARTS_, bool MIN_, int ZERO_, int FOLD_, bool SIGNED_ = false>
 struct Shape {
   static constexpr int TYPE = TYPE_, COLUMNS = COLUMNS_, BYTES = ROW_BYTES * 16, PARTS = PARTS_, ZERO = ZERO_, FOLD = FOLD_;
-  static constexpr bool MIN = MIN_, SIGNED = SIGNED_;
+  static constexpr bool MIN = MIN_, SIGNED = SIGNED_, WHOLE = false;
   PITH_INLINE P value(PI code) { return to_float(code - ZERO); }
 };
 
@@ -300,37 +301,78 @@ struct Format<TQ2_0> : Shape<TQ2_0, 256, 66, 1, false, 1, 8>, ScaleBehind<1024> 
 };
 
 // A byte is a fraction of 256, written with five digits to base 3 (four in the last word of a row): the first digit is how
-// many thirds it has, and three times the rest is a byte that begins with the next.
-typedef uint8_t Trits __attribute__((vector_size(PIECE * 4)));
+// many thirds it has, and three times the rest is a byte that begins with the next. `trits` gives what the other two take.
+typedef int8_t Trits __attribute__((vector_size(PIECE * 4)));
+PITH_INLINE PI next_trits(PI v) {
+  // Clang would multiply by 3, and then by 9: there is no such instruction for bytes, and it takes them one by one.
+#if defined(__wasm_simd128__)
+  int32_t zero = 0;
+  asm("" : "+r"(zero));
+  Trits twice = (Trits)v + (Trits)(v ^ zero);
+#else
+  Trits twice = (Trits)v + (Trits)v;
+#if defined(__x86_64__) && defined(__clang__)
+  asm("" : "+x"(twice));
+#endif
+#endif
+  return (PI)((Trits)v + twice);
+}
 
-// The first digit of each byte: floor(3 q / 256).
-PITH_INLINE PI first_trit(PI v) {
 #if defined(__AVX512BW__)
-  // Averages are rounded up, which one less undoes: floor(3 q / 4), whose upper two bits are the digit.
+PITH_INLINE PI trits(PI v) { return v; }
+// floor(3 q / 4), whose upper two bits are the digit. Averages are rounded up, which one less undoes.
+PITH_INLINE PI first_trits(PI v) {
   __m512i q = _mm512_subs_epu8((__m512i)v, _mm512_set1_epi8(1));
   __m512i t = _mm512_avg_epu8(q, _mm512_avg_epu8(q, _mm512_setzero_si512()));
   return (PI)_mm512_and_si512(_mm512_srli_epi16(t, 6), _mm512_set1_epi8(3));
+}
+#elif defined(__aarch64__)
+PITH_INLINE PI trits(PI v) { return v; }
+PITH_INLINE PI first_trits(PI v) {
+  uint8x16_t q = (uint8x16_t)v;
+  return (PI)vshrq_n_u8(vhaddq_u8(q, vshrq_n_u8(q, 1)), 6);
+}
 #else
-  Trits q = (Trits)v;
-  return (PI)(-(Trits)(q > 85) - (Trits)(q > 170));
+// Less 128, which three times leaves as it is: only signed bytes are compared at once.
+PITH_INLINE PI trits(PI v) { return v ^ int32_t(0x80808080); }
+PITH_INLINE PI first_trits(PI v) {
+#if defined(__AVX2__)
+  __m256i one = _mm256_set1_epi8(-43), two = _mm256_set1_epi8(42);
+  asm("" : "+x"(one), "+x"(two));  // gcc would compare with one more as "not less", which is two instructions
+  return (PI)_mm256_abs_epi8(_mm256_add_epi8(_mm256_cmpgt_epi8((__m256i)v, one), _mm256_cmpgt_epi8((__m256i)v, two)));
+#else
+  return (PI)(-(Trits)((Trits)v > -43) - (Trits)((Trits)v > 42));
 #endif
 }
+#endif
 
 template <>
 struct Format<TQ1_0> : Shape<TQ1_0, 256, 54, 1, false, 1, 8>, ScaleBehind<832> {
+  static constexpr bool WHOLE = true;
   // Digit n of word i of each row.
-  PITH_INLINE PI word(const uint8_t* w, int h, int i, int n) {
-    constexpr uint8_t POWERS[] = {1, 3, 9, 27, 81};
-    return first_trit((PI)((Trits)words(w + i * 64, h) * POWERS[n]));
+  PITH_INLINE PI digit(const uint8_t* w, int h, int i, int n) {
+    PI v = trits(words(w + i * 64, h));
+    while (n-- > 0) v = next_trits(v);
+    return first_trits(v);
   }
   PITH_INLINE void codes(PI* u, const uint8_t* w, int h, int s) {
     for (int g = 0; g < 8; g++)
       if (s < 5)
-        u[g] = word(w, h, g, s);
+        u[g] = digit(w, h, g, s);
       else if (s < 7 || g < 4)
-        u[g] = word(w, h, 8 + g % 4, (s - 5) * 2 + g / 4);
+        u[g] = digit(w, h, 8 + g % 4, (s - 5) * 2 + g / 4);
       else
-        u[g] = word(w, h, 12, g - 4);
+        u[g] = digit(w, h, 12, g - 4);
+  }
+  // The first n digits of word i of each row, at u[0], u[step], ...
+  PITH_INLINE void digits(PI* u, int step, int n, const uint8_t* w, int h, int i) {
+    PI v = trits(words(w + i * 64, h));
+    for (int j = 0; j < n; j++, u += step, v = next_trits(v)) *u = first_trits(v);
+  }
+  PITH_INLINE void block(PI* u, const uint8_t* w, int h) {
+    for (int g = 0; g < 8; g++) digits(u + g, 8, 5, w, h, g);
+    for (int g = 0; g < 4; g++) digits(u + 40 + g, 4, 5, w, h, 8 + g);
+    digits(u + 60, 1, 4, w, h, 12);
   }
 };
 

@@ -131,10 +131,11 @@ PITH_INLINE P add_block(P acc, const Dots<F>& dots, const T& tokens, const uint8
 
 // What add_block takes of the 32 columns s of block w.
 template <class F>
-PITH_INLINE void take_block(Dots<F>* dots, P* a, P* m, const typename F::Head& head, const uint8_t* w, int h, int s) {
+PITH_INLINE void take_block(Dots<F>* dots, P* a, P* m, const typename F::Head& head, const uint8_t* w, int h, int s,
+                            const PI* whole) {
   PI u[8];
-  F::codes(u, w, h, s);
-  dots->take(u);
+  if (!F::WHOLE) F::codes(u, w, h, s);
+  dots->take(F::WHOLE ? whole + s * 8 : u);
   F::scales(a, m, head, w, h, s);
   if (F::MIN)
     for (int j = 0; j < F::PARTS; j++) m[j] = m[j] * -0.125f;
@@ -165,6 +166,9 @@ static void panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, 
     if (N >= 4 && ahead) prefetch(w + ahead, F::BYTES);
     typename F::Head head[PIECES];
     for (int h = 0; h < PIECES; h++) head[h] = F::head(w, h);
+    PI whole[F::WHOLE ? PIECES : 1][F::WHOLE ? 64 : 1];
+    if constexpr (F::WHOLE)
+      for (int h = 0; h < PIECES; h++) F::block(whole[h], w, h);
 #pragma GCC unroll 1
     for (int s = 0; s < BLOCKS; s++, x += N * X_BYTES) {
       Tokens<N> tokens;
@@ -173,7 +177,7 @@ static void panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, 
       for (int h = 0; h < PIECES; h++) {
         P a[2], m[2];
         Dots<F> dots;
-        take_block<F>(&dots, a, m, head[h], w, h, s);
+        take_block<F>(&dots, a, m, head[h], w, h, s, whole[F::WHOLE ? h : 0]);
         add_tokens<F, N>(acc, h, dots, tokens, x, a, m);
       }
     }
@@ -182,13 +186,30 @@ static void panel(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, 
     for (int h = 0; h < PIECES; h++) put(y + i * 16 + h * PIECE, acc[i][h]);
 }
 
+// Up to FEW_TOKENS tokens an instruction set takes with few_tokens<N>(Format, y, w, x, blocks), to unpack less.
+template <int TYPE>
+constexpr int FEW_TOKENS = 0;
+#if defined(__AVX512VNNI__)
+#include "int8_few_avx512.h"
+#elif defined(__AVX2__)
+#include "int8_few_avx2.h"
+#endif
+
+template <int TYPE, int N>
+PITH_INLINE void n_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t blocks, int64_t ahead) {
+  if constexpr (N <= FEW_TOKENS<TYPE>)
+    few_tokens<N>(Format<TYPE>(), y, w, x, blocks);
+  else
+    panel<TYPE, N>(y, w, x, blocks, ahead);
+}
+
 template <int TYPE>
 static void panel_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks, int64_t ahead) {
   switch (n) {
-    case 1: return panel<TYPE, 1>(y, w, x, blocks, ahead);
-    case 2: return panel<TYPE, 2>(y, w, x, blocks, ahead);
-    case 3: return panel<TYPE, 3>(y, w, x, blocks, ahead);
-    case 4: return panel<TYPE, 4>(y, w, x, blocks, ahead);
+    case 1: return n_tokens<TYPE, 1>(y, w, x, blocks, ahead);
+    case 2: return n_tokens<TYPE, 2>(y, w, x, blocks, ahead);
+    case 3: return n_tokens<TYPE, 3>(y, w, x, blocks, ahead);
+    case 4: return n_tokens<TYPE, 4>(y, w, x, blocks, ahead);
     case 5: return panel<TYPE, 5>(y, w, x, blocks, ahead);
     case 6: return panel<TYPE, 6>(y, w, x, blocks, ahead);
     case 7: return panel<TYPE, 7>(y, w, x, blocks, ahead);

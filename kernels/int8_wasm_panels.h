@@ -153,11 +153,14 @@ constexpr int HALF = F::PARTS == 2 ? 32 : 16;
 template <class F>
 constexpr int ODD = F::PARTS == 2 ? 16 : 32;
 
-// 32 columns of weights as the steps take them.
+// 32 columns of weights as the steps take them. `whole`: four rows' block, if it is unpacked at once.
 template <class F>
-PITH_INLINE void unpack(uint8_t* to, const uint8_t* w, int h, int s) {
+PITH_INLINE void unpack(uint8_t* to, const uint8_t* w, int h, int s, const PI* whole) {
   PI u[8];
-  F::codes(u, w, h, s);
+  if constexpr (F::WHOLE)
+    __builtin_memcpy(u, whole + s * 8, sizeof u);
+  else
+    F::codes(u, w, h, s);
   PITH_WRITTEN_OUT for (int g = 0; g < 8; g++) {
     v128_t v = (v128_t)u[g];
     if (RELAXED<F>) {
@@ -193,15 +196,17 @@ __attribute__((noinline)) static void any_panel(float* y, const uint8_t* w, cons
   Halves halves;
   v128_t ones = constant(0x00010001);
   PITH_ROLLED for (int i = 0; i < n * 16; i += 4) wasm_v128_store(y + i, wasm_f32x4_const_splat(0));
+  PI whole[4][F::WHOLE ? 64 : 1];
   PITH_ROLLED for (int64_t b = 0; b < blocks; b += BLOCKS, w += F::BYTES) {
     typename F::Head head[4];
+    if constexpr (F::WHOLE) PITH_ROLLED for (int h = 0; h < 4; h++) F::block(whole[h], w, h);
     if constexpr (SIMPLE)
       halves.floats((v128_t*)a, w);
     else
       for (int h = 0; h < 4; h++) head[h] = F::head(w, h);
     PITH_ROLLED for (int s = 0; s < BLOCKS; s++, x += n * X_BYTES) {
       PITH_ROLLED for (int h = 0; h < 4; h++) {
-        unpack<F>(u, w, h, s);
+        unpack<F>(u, w, h, s, whole[h]);
         if constexpr (SIMPLE) continue;
         P scale[2], least[2];
         F::scales(scale, least, head[h], w, h, s);
@@ -298,10 +303,14 @@ __attribute__((noinline)) static void one_token(float* y, const uint8_t* w, cons
   for (int r = 0; r < 4; r++) wasm_v128_store(y + r * 4, acc[r]);
 }
 
+#include "int8_wasm_ternary.h"
+
 template <int TYPE>
 PITH_INLINE void panel_tokens(float* y, const uint8_t* w, const uint8_t* x, int64_t n, int64_t blocks, int64_t) {
   typedef Format<TYPE> F;
   if (TYPE == Q4_0 && n == 1) return one_token<F, Nibbles>(y, w, x, blocks);
   if (TYPE == Q8_0 && n == 1) return one_token<F, Bytes>(y, w, x, blocks);
+  if constexpr (TYPE == TQ2_0 || TYPE == TQ1_0)
+    if (n == 1) return one_token(F(), y, w, x, blocks);
   any_panel<F>(y, w, x, blocks, int(n));
 }
