@@ -5,8 +5,9 @@ import { isQuantType, type QuantType } from "../engine/grids.ts";
 import { dequantize, quantize, type WeightType, type WritableType } from "../engine/weights.ts";
 import { type OpenedModel, parameterValues } from "../models/index.ts";
 import type { Calibration } from "../train/index.ts";
+import { type Folded, foldPart, type RoundRows, roundCut } from "./awq.ts";
 import { Rounder } from "./gptq.ts";
-import { makeTriangle, productsOf, RowErrors, type TriangleOptions } from "./moments.ts";
+import { makeTriangle, productsOf, RowErrors, type Triangle, type TriangleOptions } from "./moments.ts";
 import { type LinearInput, type Part, type StreamState, streamParts } from "./stream.ts";
 
 /** Blocks of a matrix, rows in Hugging Face's order. */
@@ -43,7 +44,7 @@ export interface CalibratedOptions extends TriangleOptions {
   /** The block type of every matrix that is to be quantized, decided before. */
   readonly types: ReadonlyMap<string, WeightType>;
   readonly calibration: Calibration;
-  /** Hidden states go on through the quantized weights (the default), or through the original ones. */
+  /** Hidden states go on through the quantized weights (default of GPTQ), or through the original ones (of AWQ). */
   readonly through?: "original" | "quantized";
   /** The `state` of the last finished part. */
   readonly resume?: StreamState;
@@ -67,8 +68,14 @@ export async function* quantizeCalibrated(
   backend: Backend,
   options: CalibratedOptions,
 ): AsyncGenerator<FinishedPart, void, undefined> {
-  const { types, calibration, through = "quantized", resume, signal, onProgress } = options;
+  const { method, calibration, resume, signal, onProgress } = options;
+  const { through = method === "gptq" ? "quantized" : "original" } = options;
   const shapes = model.definition.params(model.config);
+  const types = new Map<string, QuantType>();
+  for (const [name, type] of options.types)
+    if (isQuantType(type) && shapes.get(name)?.length === 2) types.set(name, type);
+  const round = roundBlocks(backend);
+  const read = (name: string) => parameterValues(model, name);
   const stream = streamParts(model, backend, calibration, {
     moments: "products",
     through,
@@ -77,77 +84,108 @@ export async function* quantizeCalibrated(
     onBatch: (part, index, done, total) => onProgress?.({ part, index, stage: "measuring", done, total }),
   });
   for await (const visit of stream) {
-    const { part, index } = visit;
+    const { part, index, parts } = visit;
+    const folded = method === "awq" ? await foldPart(visit, types, read, round, backend, signal) : undefined;
     const blocks = new Map<string, Blocks>();
     const errors = new Map<string, MatrixError>();
-    const names = visit.parameters.filter((name) => isQuantType(types.get(name) ?? ""));
+    const vectors = new Map([...(folded?.vectors ?? [])].map((name) => [name, folded!.values.get(name)!]));
+    const names = visit.parameters.filter((name) => types.has(name));
     // Linears that read the same come one after another, so that one triangle at a time is in memory.
-    const groups = [...new Set(names.map((name) => visit.inputs.get(name)))];
-    let done = 0;
-    for (const input of groups) {
+    const inputs = new Set(names.map((name) => visit.inputs.get(name)));
+    for (const input of inputs) {
       const own = names.filter((name) => visit.inputs.get(name) === input);
       const tools =
         input &&
-        (await openTools(
-          backend,
-          input,
-          own.length === 0 ? 0 : Math.max(...own.map((name) => shapes.get(name)![0]!)),
-          options,
-        ));
+        (await Tools.open(backend, input, Math.max(...own.map((name) => shapes.get(name)![0]!)), options));
       try {
         for (const name of own) {
           signal?.throwIfAborted();
-          const type = types.get(name) as QuantType;
-          const values = await parameterValues(model, name);
-          const cols = shapes.get(name)!.at(-1)!;
-          let bytes = await roundBlocks(backend, type, values, cols, input?.squares);
-          if (tools) {
-            const rounded = await tools.errors.sum(difference(type, values, bytes));
-            bytes = await tools.rounder.round(type, values, bytes);
-            const error = await tools.errors.sum(difference(type, values, bytes));
-            const whole = await tools.errors.sum(values);
-            errors.set(name, { rounded: rounded / whole, error: error / whole });
-          }
-          blocks.set(name, { type, bytes });
-          visit.replace(name, { type, bytes });
-          onProgress?.({ part, index, stage: "quantizing", done: ++done, total: names.length });
+          const type = types.get(name)!;
+          const values = await read(name);
+          const bytes = await round(type, values, shapes.get(name)![1]!, input?.squares);
+          const made = tools ? await tools.calibrate(name, type, values, bytes, round, folded) : { bytes };
+          blocks.set(name, { type, bytes: made.bytes });
+          if ("error" in made) errors.set(name, made.error);
+          onProgress?.({ part, index, stage: "quantizing", done: blocks.size, total: names.length });
         }
       } finally {
         tools?.free();
       }
     }
-    const state = await visit.finish();
-    yield { part, index, parts: visit.parts, blocks, vectors: new Map(), errors, state };
+    for (const [name, value] of [...blocks, ...vectors]) visit.replace(name, value);
+    yield { part, index, parts, blocks, vectors, errors, state: await visit.finish() };
   }
 }
 
-async function openTools(backend: Backend, input: LinearInput, rows: number, options: CalibratedOptions) {
-  const triangle = await makeTriangle(backend, input, options);
-  const rounder = new Rounder(backend, triangle);
-  const errors = new RowErrors(backend, productsOf(input), input.columns, rows);
-  const free = () => {
-    errors.free();
-    rounder.free();
-    triangle.free();
-  };
-  return { rounder, errors, free };
+/** What the linears with one input are rounded with. */
+class Tools {
+  readonly #input: LinearInput;
+  readonly #errors: RowErrors;
+  readonly #triangle: Triangle | undefined;
+  readonly #rounder: Rounder | undefined;
+
+  /** @param rows of the largest of them */
+  static async open(backend: Backend, input: LinearInput, rows: number, options: CalibratedOptions) {
+    const triangle = options.method === "gptq" ? await makeTriangle(backend, input, options) : undefined;
+    return new Tools(backend, input, rows, triangle);
+  }
+
+  private constructor(backend: Backend, input: LinearInput, rows: number, triangle: Triangle | undefined) {
+    this.#input = input;
+    this.#triangle = triangle;
+    this.#rounder = triangle && new Rounder(backend, triangle);
+    this.#errors = new RowErrors(backend, productsOf(input), input.columns, rows);
+  }
+
+  /** @param rounded blocks of the values as they are */
+  async calibrate(
+    name: string,
+    type: QuantType,
+    values: Float32Array,
+    rounded: Uint8Array,
+    round: RoundRows,
+    folded: Folded | undefined,
+  ): Promise<{ bytes: Uint8Array; error: MatrixError }> {
+    const whole = await this.#errors.sum(values);
+    const before = await this.#errors.sum(difference(type, values, rounded));
+    let bytes = rounded;
+    if (this.#rounder) bytes = await this.#rounder.round(type, values, rounded);
+    else if (folded) {
+      const { columns, squares } = this.#input;
+      const scales = folded.columns.get(name) ?? new Float32Array(columns).fill(1);
+      const scaled = folded.values.get(name) ?? values;
+      bytes = await roundCut(name, type, scaled, scales, squares, this.#errors, round);
+    }
+    const after = await this.#errors.sum(difference(type, values, bytes, name, folded));
+    return { bytes, error: { rounded: before / whole, error: after / whole } };
+  }
+
+  free(): void {
+    this.#errors.free();
+    this.#rounder?.free();
+    this.#triangle?.free();
+  }
 }
 
-/** Blocks less what they were made of. */
-function difference(type: QuantType, values: Float32Array, bytes: Uint8Array): Float32Array {
+/** What blocks compute with, the factors of folding taken out again, less the values before. */
+function difference(
+  type: QuantType,
+  values: Float32Array,
+  bytes: Uint8Array,
+  name = "",
+  folded?: Folded,
+): Float32Array {
   const delta = new Float32Array(values.length);
   dequantize(type, bytes, delta);
+  const [columns, rows] = [folded?.columns.get(name), folded?.rows.get(name)];
+  const K = columns?.length ?? values.length / (rows?.length ?? 1);
+  if (columns) for (let i = 0; i < delta.length; i++) delta[i]! /= columns[i % K]!;
+  if (rows) for (let i = 0; i < delta.length; i++) delta[i]! *= rows[Math.floor(i / K)]!;
   for (let i = 0; i < delta.length; i++) delta[i]! -= values[i]!;
   return delta;
 }
 
 /** Blocks of a matrix by the least (weighted) squared error. */
-async function roundBlocks(
-  _backend: Backend,
-  type: QuantType,
-  values: Float32Array,
-  _cols: number,
-  _importance: Float32Array | undefined,
-): Promise<Uint8Array> {
-  return quantize(type as WritableType, values);
+function roundBlocks(_backend: Backend): RoundRows {
+  return async (type, values) => quantize(type as WritableType, values);
 }

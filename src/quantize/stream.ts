@@ -4,7 +4,7 @@
 import type { Backend, Executable, Storage } from "../engine/backend.ts";
 import { accumulate, accumulate_tn, mul, sum_rows } from "../engine/nn.ts";
 import { type Program, record } from "../engine/program.ts";
-import type { Recorder, Shape, Tensor } from "../engine/tensor.ts";
+import type { Node, Recorder, Shape, Tensor } from "../engine/tensor.ts";
 import type { WeightType } from "../engine/weights.ts";
 import {
   type Batch,
@@ -53,6 +53,8 @@ export interface PartVisit {
   readonly parts: number;
   /** Parameters that it reads and no part before it does: a tied head has no matrix of its own. */
   readonly parameters: readonly string[];
+  /** What it is recorded as. */
+  readonly nodes: readonly Node[];
   /** Weight of a linear -> its input. Linears that read the same share one. */
   readonly inputs: ReadonlyMap<string, LinearInput>;
   /** Sets what a parameter is from here on, for hidden states that go "through" the quantized weights. */
@@ -117,7 +119,7 @@ export async function* streamParts(
   checkTensors(model);
   const { batches, limits } = calibration;
   const parts = partsOf(model);
-  const { wanted, last, owners } = survey(model, limits.ctx);
+  const { wanted, last, owners, nodes } = survey(model, limits.ctx);
   const replaced = new Map<string, Replacement>();
   const first = options.resume?.next ?? 0;
   let hidden: Float32Array[] = [...(options.resume?.hidden ?? [])];
@@ -165,7 +167,7 @@ export async function* streamParts(
           return state;
         };
         const parameters = [...owners].filter(([, owner]) => owner === index).map(([name]) => name);
-        const visit = { part, index, parts: parts.length, parameters, inputs, finish };
+        const visit = { part, index, parts: parts.length, parameters, nodes: nodes[index]!, inputs, finish };
         yield {
           ...visit,
           replace: (name, value) => {
@@ -183,16 +185,18 @@ export async function* streamParts(
 }
 
 /**
- * What parts leave in `batch.kept` and later ones read: names with their shapes, and the index of the last reader. And of each
- * parameter the index of the part that reads it first.
+ * What parts leave in `batch.kept` and later ones read: names with their shapes, and the index of the last reader. Of each
+ * parameter the index of the part that reads it first; and what parts are recorded as.
  */
 function survey(model: OpenedModel, ctx: number) {
   const shapes = new Map<string, Shape>();
   const last = new Map<string, number>();
   const owners = new Map<string, number>();
+  const nodes: (readonly Node[])[] = [];
   const names = model.definition.params(model.config);
   for (const [index, part] of partsOf(model).entries()) {
     const { program, kept } = recordPart(model, part, ctx, shapes, undefined, true);
+    nodes.push(program.nodes);
     for (const { name } of program.inputs)
       if (name!.startsWith(keptName(""))) last.set(name!.slice(keptName("").length), index);
     for (const [name, shape] of kept) shapes.set(name, shape);
@@ -200,7 +204,7 @@ function survey(model: OpenedModel, ctx: number) {
       if (names.has(name!) && !owners.has(name!)) owners.set(name!, index);
   }
   const wanted = new Map([...shapes].filter(([name]) => last.has(name)));
-  return { wanted, last, owners };
+  return { wanted, last, owners, nodes };
 }
 
 /**
