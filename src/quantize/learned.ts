@@ -71,6 +71,10 @@ const RECOMPUTED = 2 ** 26;
 export const learnsCodes = (type: QuantType): boolean => GRIDS[type].levels <= FEW_LEVELS;
 const FEW_LEVELS = 8;
 
+/** Embeddings and heads of 6 bits and more are as good as the floats. */
+export const learnsEmbeddings = (type: QuantType): boolean => GRIDS[type].levels < MANY_LEVELS;
+const MANY_LEVELS = 64;
+
 /**
  * Trains the blocks of a model. The blocks that come out are what was trained, bit for bit: only activations are rounded
  * otherwise where a quantized model runs.
@@ -102,8 +106,8 @@ export function learnMemory(
   types: ReadonlyMap<string, WeightType>,
   options: Pick<LearnOptions, "calibration" | "batch_tokens" | "codes" | "embeddings" | "vectors">,
 ): LearnMemory {
-  const { codes = learnsCodes } = options;
-  const described = describeQuantized(model, types, { ...options, codes });
+  const { codes = learnsCodes, embeddings = learnsEmbeddings } = options;
+  const described = describeQuantized(model, types, { ...options, codes, embeddings });
   const { ctx } = options.calibration.limits;
   const tokens = Math.max(ctx, options.batch_tokens ?? BATCH_TOKENS);
   const compute = { recompute: recomputed(described) };
@@ -151,7 +155,7 @@ async function run(
     batch_tokens = BATCH_TOKENS,
     seed = 0,
   } = options;
-  const { codes = learnsCodes, embeddings = false, vectors = true, ratios = {}, folder } = options;
+  const { codes = learnsCodes, embeddings = learnsEmbeddings, vectors = true, ratios = {}, folder } = options;
   const { samples, limits, digests } = calibration;
   const held = samples.filter((_, i) => i % HELD === HELD - 1);
   const learned = samples.filter((_, i) => i % HELD !== HELD - 1);
@@ -191,8 +195,10 @@ async function run(
       base: await modelIdentity(model),
       blocks: digestOf(blocks),
       ...{ calibration: digests, samples: samples.length, temperature, seed, batch_tokens, epochs, size },
-      codes: [...trainable.matrices.values()].filter((m) => m.codes).length,
-      ...{ embeddings, vectors, ratios, ...compute },
+      trained: Object.fromEntries(
+        [...trainable.matrices.values()].map(({ name, codes }) => [name, codes ? "codes" : "scales"]),
+      ),
+      ...{ vectors, ratios, ...compute },
     };
     const fitted = fit(step, data, {
       ...DEFAULTS,

@@ -38,8 +38,10 @@ export interface QuantizedOptions {
    * and two moments. Absent: none.
    */
   readonly codes?: (type: QuantType) => boolean;
-  /** Embeddings and the output head are trained, too. Otherwise they stay as their blocks are. */
-  readonly embeddings?: boolean;
+  /**
+   * Whether embeddings and the output head are trained, too, by their type; others stay as their blocks are. Default: all.
+   */
+  readonly embeddings?: (type: QuantType) => boolean;
   /** Norms and biases are trained. Default true. */
   readonly vectors?: boolean;
   /** Learning rates beside that of the scales, which are trained as shares of what they were. */
@@ -86,7 +88,7 @@ export interface QuantizedDescription extends Omit<Trainable, "storages"> {
 export function describeQuantized(
   { definition, config }: Pick<OpenedModel, "definition" | "config">,
   types: ReadonlyMap<string, WeightType>,
-  { codes, embeddings = false, vectors = true, ratios = {} }: QuantizedOptions = {},
+  { codes, embeddings, vectors = true, ratios = {} }: QuantizedOptions = {},
 ): QuantizedDescription {
   const linears = new Set<string>();
   for (const [path, { weight }] of linearTargets(definition, config)) if (path !== HEAD) linears.add(weight);
@@ -104,7 +106,7 @@ export function describeQuantized(
     if (shape.length === 1 && !definition.constant?.(name) && vectors) {
       learn(name, shape, ratios.vectors);
       trainedVectors.push(name);
-    } else if (!type || !isQuantType(type) || !(embeddings || linears.has(name)))
+    } else if (!type || !isQuantType(type) || !(linears.has(name) || (embeddings?.(type) ?? true)))
       bytes += type ? weightBytes(type, elements) : 4 * elements;
     else {
       const [N, K] = shape as [number, number];
