@@ -2,12 +2,13 @@
 #pragma once
 #include <stddef.h>
 
+#include "encoding.h"
 #include "pith.h"
 
 namespace pith {
 
-// One instruction set, from its translation unit: its kernels, sampling (see sampler.h), and the read that measures
-// memory bandwidth (it adds up all 64-bit words).
+// One instruction set, from its translation unit: its kernels, sampling (see sampler.h), the read that measures
+// memory bandwidth (it adds up all 64-bit words), and the rounding of floats to blocks.
 struct Isa {
   const char* name;
   const Kernel* (*kernels)(int* count);
@@ -15,6 +16,7 @@ struct Isa {
                  int32_t* ids, double* logprobs, uint8_t* scratch);
   size_t (*sample_scratch)(const int32_t* ints, int row, int32_t vocab);
   uint64_t (*read)(const uint8_t* data, size_t bytes);
+  EncodeFn encode;
 };
 extern const Isa isa_scalar, isa_avx2, isa_avx512, isa_neon, isa_dotprod, isa_i8mm;
 

@@ -61,7 +61,8 @@ void storage_unuse(Storage* storage);
 // Functions of storage.cc and executable.cc, for the module's table.
 #define PITH_ADDON_FUNCTIONS(X)                                                                                      \
   X(dense) X(weight) X(kv) X(adapters) X(slot) X(part) X(free) X(write) X(read) X(fill) X(load) X(program) X(inputs) X(bind) X(run) X(runNow) \
-  X(output) X(profile) X(sampling) X(sample) X(sampled)
+  X(output) X(profile) X(sampling) X(sample) X(sampled) \
+  X(encode)
 #define X(name) napi_value js_##name(napi_env env, napi_callback_info info);
 PITH_ADDON_FUNCTIONS(X)
 #undef X

@@ -2,6 +2,7 @@
 // that is here is in a namespace of its own or static, so that nothing compiled for one processor is run on another.
 #include "adapters.h"
 #include "cpu.h"
+#include "pack.h"
 #include "pith.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -41,6 +42,7 @@ namespace PITH_ISA {
 #include "quantization.h"
 #include "gptq.h"
 #include "ternary.h"
+#include "encode.h"
 // clang-format on
 
 // A kernel's number in this table is its opcode in program images.
@@ -74,6 +76,6 @@ const Kernel* PITH_PASTE(kernels_, PITH_ISA)(int* count) {
 }
 
 const Isa PITH_PASTE(isa_, PITH_ISA) = {PITH_QUOTE(PITH_ISA), PITH_PASTE(kernels_, PITH_ISA), sampler::sample_row,
-                                        sampler::scratch_bytes, PITH_ISA::read};
+                                        sampler::scratch_bytes, PITH_ISA::read, PITH_ISA::encode};
 
 }  // namespace pith

@@ -117,4 +117,12 @@ void unpack_rows(uint8_t* dst, Type type, int64_t rows, int64_t cols, int64_t ro
   move_rows<false>(const_cast<uint8_t*>(src), type, rows, cols, row, nrows, dst, heads);
 }
 
+void unpack_panel(uint8_t* dst, int64_t stride, Type type, int64_t cols, int64_t nrows, const uint8_t* panel) {
+  with_layout(type, [&](auto layout) {
+    typedef decltype(layout) L;
+    for (int64_t r = 0; r < nrows; r++)
+      move_blocks<false, L>(const_cast<uint8_t*>(panel), r, dst + r * stride, 0, cols / L::columns);
+  });
+}
+
 }  // namespace pith

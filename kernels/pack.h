@@ -8,4 +8,7 @@ namespace pith {
 void unpack_rows(uint8_t* dst, Type type, int64_t rows, int64_t cols, int64_t row, int64_t nrows, const uint8_t* src,
                  int32_t heads);
 
+// The same of a whole panel of `cols` columns: its first `nrows` rows, each `stride` bytes after the one before.
+void unpack_panel(uint8_t* dst, int64_t stride, Type type, int64_t cols, int64_t nrows, const uint8_t* panel);
+
 }  // namespace pith

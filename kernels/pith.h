@@ -17,6 +17,11 @@ enum Type : int32_t {
 };
 extern const char* const TYPE_NAMES[TYPES];
 static inline bool is_quantized(int32_t type) { return type >= Q8_0 && type <= TQ1_0; }
+// Those that floats are rounded to (encode.h).
+static inline bool is_encodable(int32_t type) {
+  return type == Q8_0 || type == Q4_0 || type == Q5_0 || type == Q5_1 || (type >= Q2_K && type <= Q6_K) ||
+         type == TQ2_0 || type == TQ1_0;
+}
 static inline bool is_weight(int32_t type) { return type <= NF4 && type != I32; }
 static inline bool is_float(int32_t type) { return type <= BF16 && type != I32; }
 

@@ -174,6 +174,7 @@ struct Job {
   double* logprobs;
   uint8_t* scratch;             // `scratch_bytes` for each thread
   uint32_t scratch_bytes;
+  Encoding* encoding;           // or null: rows to be rounded to blocks
   const uint8_t* read;          // or null: memory to read, to measure that
   uint32_t read_bytes;
 };
@@ -202,6 +203,7 @@ void do_part(const Job& job, void (*meet)(const Run&, int), int thread) {
     if (job.rows && job.threads > 1) meet(run, thread);
   }
   sample_rows(job, thread);
+  if (job.encoding) encoding_work(*job.encoding, isa_wasm.encode, job.local + size_t(thread) * LOCAL_BYTES);
   if (job.read) {
     int64_t begin, end;
     share(job.read_bytes, 4096, job.threads, thread, &begin, &end);
@@ -288,6 +290,21 @@ void wasm_job_sample(float* logits, int32_t rows, int32_t vocab, int32_t stride,
   draft.logprobs = logprobs;
   draft.scratch = scratch;
   draft.scratch_bytes = scratch_bytes;
+}
+// Or rows of floats to blocks: states it at `block` (encoding_bytes), where `encoding_bad` finds the answer.
+PITH_EXPORT(encoding_bytes) uint32_t wasm_encoding_bytes() { return sizeof(Encoding); }
+PITH_EXPORT(job_encode)
+void wasm_job_encode(Encoding* block, int32_t type, int32_t rows, int32_t cols, const float* values,
+                     const float* importance, uint8_t* out, int32_t threads, uint8_t* local) {
+  *block = {Type(type), rows, cols, values, importance, out, 0, int64_t(rows) * cols};
+  draft = {};
+  draft.threads = threads;
+  draft.local = local;
+  draft.encoding = block;
+}
+// Row · cols + column of the first block that could not be encoded; -1: none.
+PITH_EXPORT(encoding_bad) double wasm_encoding_bad(const Encoding* block) {
+  return block->bad < block->rows * block->cols ? double(block->bad) : -1;
 }
 // Or only a read of memory, as fast as it goes.
 PITH_EXPORT(job_read) void wasm_job_read(const uint8_t* data, uint32_t bytes, int32_t threads) {

@@ -32,6 +32,7 @@ const variant = sanitize ? "-sanitize" : debug ? "-debug" : "";
 const COMMON = [
   "addon.cc",
   "cpu.cc",
+  "encoding.cc",
   "executable.cc",
   "load.cc",
   "memory.cc",

@@ -6,7 +6,19 @@ import { f16ToF32, f32ToF16 } from "./half.ts";
 import { WEIGHT_TYPES, weightBytes } from "./weights.ts";
 
 /** Types that weights are rounded to. */
-export const QUANT_TYPES = ["q8_0", "q6_k", "q5_k", "q5_1", "q5_0", "q4_k", "q4_0", "q3_k", "q2_k"] as const;
+export const QUANT_TYPES = [
+  "q8_0",
+  "q6_k",
+  "q5_k",
+  "q5_1",
+  "q5_0",
+  "q4_k",
+  "q4_0",
+  "q3_k",
+  "q2_k",
+  "tq2_0",
+  "tq1_0",
+] as const;
 export type QuantType = (typeof QUANT_TYPES)[number];
 
 /** Whether `name` is one of {@link QUANT_TYPES}. */
@@ -60,6 +72,8 @@ export const GRIDS: Readonly<Record<QuantType, Grid>> = {
   q4_0: grid(32, 32, 16, false),
   q3_k: grid(256, 16, 8, false, [-32, 31]),
   q2_k: grid(256, 16, 4, true, [0, 15], [0, 15]),
+  tq2_0: grid(256, 256, 3, false),
+  tq1_0: grid(256, 256, 3, false),
 };
 
 /** Rows of blocks taken apart: see {@link Grid}. */
@@ -156,8 +170,37 @@ class Field {
   }
 }
 
+/** Five base-3 digits a byte, the first the most significant: as v = digits · 256 / 243, rounded up. */
+class Trits {
+  readonly count = 256;
+  private static readonly POWERS = [1, 3, 9, 27, 81];
+
+  /** Byte and place of digit i: runs of 32 bytes, 16 bytes, and 4 bytes of four digits. */
+  private place(i: number): [byte: number, digit: number] {
+    if (i < 160) return [i % 32, Math.floor(i / 32)];
+    if (i < 240) return [32 + (i % 16), Math.floor((i - 160) / 16)];
+    return [48 + (i % 4), Math.floor((i - 240) / 4)];
+  }
+
+  read(bytes: Uint8Array, b: number, out: Uint8Array | Int8Array, o: number): void {
+    for (let i = 0; i < 256; i++) {
+      const [byte, digit] = this.place(i);
+      out[o + i] = (((bytes[b + byte]! * Trits.POWERS[digit]!) & 255) * 3) >>> 8;
+    }
+  }
+
+  write(values: Uint8Array | Int8Array, o: number, bytes: Uint8Array, b: number): void {
+    const digits = new Uint8Array(52);
+    for (let i = 0; i < 256; i++) {
+      const [byte, digit] = this.place(i);
+      digits[byte]! += values[o + i]! * Trits.POWERS[4 - digit]!;
+    }
+    for (let i = 0; i < 52; i++) bytes[b + i] = Math.floor((digits[i]! * 256 + 242) / 243);
+  }
+}
+
 interface Layout {
-  readonly codes: Field;
+  readonly codes: Field | Trits;
   readonly scales?: Field;
   readonly mins?: Field;
   readonly d: number;
@@ -241,6 +284,8 @@ const LAYOUTS: Readonly<Record<QuantType, Layout>> = {
     scales: new Field(16, (g) => [192 + g, 0, 8]),
     d: 208,
   },
+  tq2_0: { codes: new Field(256, twoBits(0)), d: 64 },
+  tq1_0: { codes: new Trits(), d: 52 },
 };
 
 /**

@@ -56,6 +56,20 @@ export interface Addon {
     threads: number,
   ): Promise<[error: number, end: number]>;
 
+  /**
+   * Rows rounded to blocks; importance: none if empty. The values are copied before it returns. Answers a number when row ·
+   * cols + column of a block could not be encoded, or -1 when there is no memory.
+   */
+  encode(
+    isa: number,
+    type: number,
+    rows: number,
+    cols: number,
+    values: Float32Array,
+    importance: Float32Array,
+    threads: number,
+  ): Promise<Uint8Array | number>;
+
   program(image: Int32Array, isa: string): Handle;
   /** Where inputs are written: the buffer, and the byte in it at which input offset 0 is. */
   inputs(executable: Handle): [buffer: ArrayBuffer, start: number];

@@ -13,9 +13,11 @@ import type {
   Storage,
   WeightSource,
 } from "../backend.ts";
+import type { QuantType } from "../grids.ts";
 import { checkKvPage, heldPageBytes, packKvPage, unpackKvPage } from "../kv-pages.ts";
 import { chooseThreads } from "../machine.ts";
 import type { Program } from "../program.ts";
+import { weightBytes } from "../weights.ts";
 import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
 import { type Addon, type Handle, LOAD_CANCELLED, LOAD_SHORT, loadAddon } from "./addon.ts";
 import {
@@ -27,6 +29,7 @@ import {
   readPieces,
   readVector,
 } from "./checks.ts";
+import { checkEncode, encodeError, encodePieces } from "./encoding.ts";
 import { NativeExecutable } from "./native-executable.ts";
 
 export interface NativeOptions {
@@ -85,6 +88,8 @@ export class NativeBackend implements Backend {
   /** Kernel names by opcode. */
   readonly table: readonly string[];
   readonly smallWork: number;
+  /** Its index among those of the machine. */
+  private readonly isa: number;
   private readonly types: ReadonlyMap<string, number>;
   private readonly owned = new Set<WeakRef<{ free(): void }>>();
   private closed = false;
@@ -116,6 +121,7 @@ export class NativeBackend implements Backend {
     const asked = options.kernels ?? (process.env.PITH_KERNELS || undefined);
     this.kernels = asked ?? isas[0]!;
     const isa = isas.indexOf(this.kernels);
+    this.isa = isa;
     if (isa < 0)
       throw new RangeError(`Cannot use kernels "${asked}": this machine and build have ${isas.join(", ")}`);
     this.table = this.addon.kernels(isa);
@@ -235,6 +241,41 @@ export class NativeBackend implements Backend {
     if (storage.freed) throw new Error("Cannot copy a KV page: the pool was freed");
     checkKvPage(storage.spec, page, data);
     return storage as NativeStorage & { spec: KvSpec };
+  }
+
+  async encode(
+    type: QuantType,
+    values: Float32Array,
+    cols: number,
+    importance?: Float32Array,
+  ): Promise<Uint8Array> {
+    this.checkOpen(`encode to ${type}`);
+    const { rows, weights } = checkEncode(type, values, cols, importance);
+    const out = new Uint8Array(weightBytes(type, rows * cols));
+    const number = this.types.get(type)!;
+    // Two pieces are under way: the threads work on one while the other is copied.
+    const under: Promise<void>[] = [];
+    let at = 0;
+    try {
+      for (const piece of encodePieces(type, values, cols)) {
+        const n = piece.values.length / cols;
+        const start = at;
+        at += piece.bytes;
+        under.push(
+          this.addon.encode(this.isa, number, n, cols, piece.values, weights, this.threads).then((answer) => {
+            if (answer === -1) throw new Error(`Cannot encode to ${type}: ${piece.bytes} bytes wanted`);
+            if (typeof answer === "number") throw encodeError(type, piece, cols, answer);
+            out.set(answer, start);
+          }),
+        );
+        if (under.length > 1) await under.shift();
+        this.checkOpen(`encode to ${type}`);
+      }
+      await Promise.all(under);
+    } finally {
+      await Promise.allSettled(under);
+    }
+    return out;
   }
 
   write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {

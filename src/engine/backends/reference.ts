@@ -15,6 +15,8 @@ import type {
   WeightSource,
 } from "../backend.ts";
 import { kvBlockBytes, PAGE } from "../backend.ts";
+import { encodeRows } from "../encode.ts";
+import type { QuantType } from "../grids.ts";
 import { f16ToF32, f32ToF16 } from "../half.ts";
 import { checkKvPage } from "../kv-pages.ts";
 import type { CoreOp, Value } from "../op.ts";
@@ -24,6 +26,7 @@ import { sample } from "../sampler.ts";
 import { elements, type Shape, symbol, type Tensor } from "../tensor.ts";
 import { dequantize } from "../weights.ts";
 import { checkChanges, checkTable } from "./adapters.ts";
+import { checkEncode, encodeError } from "./encoding.ts";
 
 interface ReferenceStorage extends Storage {
   readonly value: Value;
@@ -129,6 +132,18 @@ export class ReferenceBackend implements Backend {
 
   read(from: Storage, into: Float32Array | Int32Array, start = 0): void {
     into.set((from as ReferenceStorage).value.data.subarray(start, start + into.length));
+  }
+
+  async encode(
+    type: QuantType,
+    values: Float32Array,
+    cols: number,
+    importance?: Float32Array,
+  ): Promise<Uint8Array> {
+    const { weights } = checkEncode(type, values, cols, importance);
+    const answer = encodeRows(type, values, cols, weights.length > 0 ? weights : undefined);
+    if (typeof answer !== "number") return answer;
+    throw encodeError(type, { row: 0, values, bytes: 0 }, cols, answer);
   }
 
   compile(program: Program, maxima: Dims): Executable {

@@ -308,5 +308,5 @@ export class WasmExecutable implements Executable {
 }
 
 /** Calls back when others have had a turn; browsers have no setImmediate. */
-const afterTurn: (callback: () => void) => void =
+export const afterTurn: (callback: () => void) => void =
   typeof setImmediate === "function" ? setImmediate : (callback) => setTimeout(callback, 0);

@@ -77,6 +77,19 @@ interface Exports {
   job_post(): void;
   stop(): void;
   job_read(address: number, bytes: number, threads: number): void;
+  encoding_bytes(): number;
+  job_encode(
+    block: number,
+    type: number,
+    rows: number,
+    cols: number,
+    values: number,
+    importance: number,
+    out: number,
+    threads: number,
+    local: number,
+  ): void;
+  encoding_bad(block: number): number;
 }
 
 /** A `WebAssembly.Memory`. */

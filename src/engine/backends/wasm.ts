@@ -13,8 +13,10 @@ import type {
   Storage,
   WeightSource,
 } from "../backend.ts";
+import type { QuantType } from "../grids.ts";
 import { checkKvPage, heldPageBytes, packKvPage, unpackKvPage } from "../kv-pages.ts";
 import type { Program } from "../program.ts";
+import { weightBytes } from "../weights.ts";
 import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
 import {
   checkDense,
@@ -27,7 +29,8 @@ import {
   readPieces,
   readVector,
 } from "./checks.ts";
-import { WasmExecutable } from "./wasm-executable.ts";
+import { checkEncode, type EncodePiece, encodeError, encodePieces } from "./encoding.ts";
+import { afterTurn, WasmExecutable } from "./wasm-executable.ts";
 import { type Block, WASM_KERNELS, type WasmKernels, WasmModule } from "./wasm-module.ts";
 import { WasmThreads } from "./wasm-threads.ts";
 
@@ -265,6 +268,66 @@ export class WasmBackend implements Backend {
     storage.slots[slot] = block;
     own.bytes = bytes;
     storage.bytes += bytes;
+  }
+
+  async encode(
+    type: QuantType,
+    values: Float32Array,
+    cols: number,
+    importance?: Float32Array,
+  ): Promise<Uint8Array> {
+    this.checkOpen(`encode to ${type}`);
+    const { rows, weights } = checkEncode(type, values, cols, importance);
+    const out = new Uint8Array(weightBytes(type, rows * cols));
+    let at = 0;
+    for (const piece of encodePieces(type, values, cols)) {
+      out.set(await this.encodePiece(type, piece, cols, weights), at);
+      at += piece.bytes;
+    }
+    return out;
+  }
+
+  private async encodePiece(
+    type: QuantType,
+    piece: EncodePiece,
+    cols: number,
+    weights: Float32Array,
+  ): Promise<Uint8Array> {
+    const { module, pool } = this;
+    const { exports } = module;
+    const n = piece.values.length;
+    const head = exports.encoding_bytes();
+    const room = module.alloc(head + n * 4 + weights.length * 4 + piece.bytes, "room to encode rows");
+    try {
+      const from = room.address + head;
+      const by = from + n * 4;
+      const to = by + weights.length * 4;
+      module.floats(from, n).set(piece.values);
+      module.floats(by, weights.length).set(weights);
+      const state = () =>
+        exports.job_encode(
+          room.address,
+          this.types.get(type)!,
+          n / cols,
+          cols,
+          from,
+          weights.length > 0 ? by : 0,
+          to,
+          pool ? this.threads : 1,
+          (pool?.local ?? this.local).address,
+        );
+      if (pool) await pool.run(state);
+      else {
+        state();
+        exports.job_here();
+        await new Promise<void>((resolve) => afterTurn(resolve));
+      }
+      const bad = exports.encoding_bad(room.address);
+      if (bad >= 0) throw encodeError(type, piece, cols, bad);
+      return module.bytes(to, piece.bytes).slice();
+    } finally {
+      module.free(room);
+    }
   }
 
   write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {
