@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { randomBlocks } from "./conformance/blocks.ts";
-import { GRIDS, groupSteps, isQuantType, packParts, QUANT_TYPES, unpackParts } from "./grids.ts";
+import {
+  GRIDS,
+  groupSteps,
+  isQuantType,
+  packParts,
+  QUANT_TYPES,
+  type QuantType,
+  unpackParts,
+} from "./grids.ts";
 import { dequantize, quantize, WEIGHT_TYPES } from "./weights.ts";
 
 /** Random blocks as a packer writes them: in ternary types, random bytes are no codes. */
