@@ -53,6 +53,18 @@ test("pith tune --dry-run shows what is learned, and writes nothing", async () =
   ]);
 });
 
+test("pith tune --method ternary is distilled from the model as it was, or from another", async () => {
+  const ternary = ["--method", "ternary", "--epochs", "2"];
+  const out = join(dir, "ternary");
+  const { code, err } = await pith("tune", BASE, ...RUN, ...ternary, "--out", out);
+  expect([code, err]).toEqual([0, expect.stringMatching(/loss [\d.]+ \(ce [\d.]+, kd [\d.]+\)/)]);
+  expect(err).toContain(`run it: pith run ${out}`);
+  const dry = await pith("tune", BASE, ...RUN, ...ternary, "--teacher", out, "--dry-run");
+  expect([dry.code, dry.err]).toEqual([0, expect.stringMatching(/training all [\d,]+ parameters/)]);
+  const other = await pith("tune", BASE, ...RUN, "--teacher", out, "--out", join(dir, "no"));
+  expect([other.code, other.err]).toEqual([1, expect.stringContaining("wanted it with --method ternary")]);
+});
+
 test("Ctrl-C leaves a checkpoint from which the same command goes on", async () => {
   const out = join(dir, "interrupted");
   const run = ["tune", BASE, ...RUN, "--epochs", "30", "--out", out];

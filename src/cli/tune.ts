@@ -48,7 +48,8 @@ export async function tune(model: string, options: TuneCliOptions): Promise<void
     ...(targets !== undefined && { targets: targetsOf(targets) }),
     ...loopOptions(options),
   };
-  if (method === "ternary") return ternary(model, { ...given, method, ...set({ teacher }) }, options);
+  if (method === "ternary")
+    return ternary(model, { ...given, method, on_policy: 0, ...set({ teacher }) }, options);
   if (options.dryRun)
     return noteDryRun((signal, color) => dryRun(model, { ...given, signal }, { color }), options.json);
   await follow(

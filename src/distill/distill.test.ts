@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
-import { openModel } from "../models/index.ts";
+import { openModel, parameterValues } from "../models/index.ts";
 import { distill } from "./distill.ts";
 import type { DistillOptions } from "./options.ts";
 
@@ -48,6 +48,31 @@ test("a new student learns the text and its teacher's distribution; stopped and 
   );
   await distill(STUDENT, { ...OPTIONS, out, resume: true }).result;
   expect(await bytes(out)).toBe(await bytes(whole));
+});
+
+test("a model with ternary weights is taught by what it was; stopped and resumed it is the same", async () => {
+  const [whole, out] = [folder(), folder()];
+  const { teacher: _, ...rest } = OPTIONS;
+  const options = { ...rest, method: "ternary", on_policy: 0 } as const;
+  const result = await distill(TEACHER, { ...options, out: whole }).result;
+  expect(result.adapter).toBe(false);
+  expect(result.first_kl).toBeGreaterThan(1); // three values for each weight of a trained model: it has forgotten all
+  expect(result.eval_kl).toBeLessThan(result.first_kl! * 0.8);
+  expect(result.eval_loss).toBeLessThan(result.first_eval! * 0.8);
+  const [made, teacher] = [await openModel(whole), await openModel(TEACHER)];
+  expect(made.config).toEqual(teacher.config);
+  const values = await parameterValues(made, "model.layers.3.mlp.down_proj.weight");
+  expect(new Set(values.map(Math.abs)).size).toBe(2);
+  await made.close();
+  await teacher.close();
+  const job = distill(TEACHER, { ...options, out, save_steps: 2 });
+  for await (const { step } of job) if (step === 3) break;
+  await expect(job.result).rejects.toThrow("from which resume goes on");
+  await distill(TEACHER, { ...options, out, resume: true }).result;
+  expect(await bytes(out)).toBe(await bytes(whole));
+  await expect(distill(STUDENT, { ...options, out: folder() }).result).rejects.toThrow(
+    "Cannot distill without a teacher",
+  );
 });
 
 test("from a cache the student learns as from its teacher, without one; on its own text it needs one", async () => {
