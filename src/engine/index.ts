@@ -6,6 +6,15 @@ export * from "./backend.ts";
 export { WasmBackend, type WasmOptions } from "./backends/wasm.ts";
 export { fuse } from "./fuse.ts";
 export { gradients } from "./gradients.ts";
+export {
+  GRIDS,
+  type Grid,
+  type Parts,
+  packParts,
+  QUANT_TYPES,
+  type QuantType,
+  unpackParts,
+} from "./grids.ts";
 export * as nn from "./nn.ts";
 export type { OpName } from "./ops/index.ts";
 export { OPS } from "./ops/index.ts";
