@@ -1,7 +1,7 @@
 // pith beside node-llama-cpp, llama.cpp's own programs and a raw memory read: the same files, the same questions,
 // in interleaved rounds (the memory's speed changes by the minute, so ratios are taken within a round).
 // Command: npm run bench:peers -- [--shapes 135m,0.5b,1b] [--rounds 7] [--threads 2] [--rows decode,prefill,...]
-//          [--type q4_0; q4_k, q6_k, ...: as llama.cpp quantizes them, every matrix alike] [--llama-bench path] [--engines pith,node-llama-cpp,llama.cpp] [--quick] [--json file]
+//          [--type q4_0; tq2_0, tq1_0: random digits; q4_k, q6_k, ...: as llama.cpp quantizes them, every matrix alike] [--llama-bench path] [--engines pith,node-llama-cpp,llama.cpp] [--quick] [--json file]
 import { createReadStream, existsSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
@@ -129,7 +129,7 @@ async function warm(file) {
 /** The file to measure, and the bytes of it that a token reads. @param {string} shape */
 async function modelOf(shape) {
   const type = /** @type {keyof typeof MOSTLY} */ (options.type);
-  if (type === "q4_0" || type === "q8_0")
+  if (type === "q4_0" || type === "q8_0" || type === "tq2_0" || type === "tq1_0")
     return { file: await makeModel(shape, type, { log }), bytes: bytesPerToken(shapes[shape], type) };
   const file = join(cache, `${shape}-${type}-llama-pure.gguf`);
   if (!existsSync(file)) {
