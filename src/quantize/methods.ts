@@ -2,13 +2,16 @@
 // once for all variants of a run.
 
 import type { QuantType } from "../engine/grids.ts";
-import type { OpenedModel } from "../models/index.ts";
+import { modelIdentity, type OpenedModel } from "../models/index.ts";
 import { type Calibration, readCalibration } from "../train/index.ts";
 import { type ChosenMix, candidates, chooseMix } from "./bits.ts";
+import { quantizeCalibrated } from "./calibrated.ts";
 import type { Setting, Wanted } from "./quantize.ts";
+import { Store } from "./store.ts";
 import { measureImportance } from "./stream.ts";
+import { unfinished } from "./target.ts";
 import type { QuantizeOptions } from "./types.ts";
-import type { Chosen } from "./write.ts";
+import { blockTypes, type Chosen } from "./write.ts";
 
 /** Targets that calibration data must have: of less, nothing is learned. */
 const MIN_TARGETS = 64;
@@ -93,15 +96,83 @@ async function readChecked(
 }
 
 /** What a method has found out; call `close` when it is written. */
-export async function choose(
-  _setting: Setting,
-  _shared: Shared,
-  wanted: Wanted,
-): Promise<Chosen & { close(): Promise<void> }> {
+export type Choice = Chosen & { close(): Promise<void> };
+
+export async function choose(setting: Setting, shared: Shared, wanted: Wanted): Promise<Choice> {
   switch (wanted.method) {
     case "rtn":
       return { close: async () => {} };
+    case "imatrix":
+      return { importance: await shared.importance(wanted.name), close: async () => {} };
+    case "awq":
+    case "gptq":
+      return keeping(setting, shared, wanted, (...how) => calibrate(...how, wanted.method as "awq" | "gptq"));
     default:
-      throw new TypeError(`Cannot quantize by ${wanted.method} yet: wanted rtn`);
+      throw new TypeError(`Cannot quantize by ${wanted.method}`);
   }
+}
+
+/** Does what a calibrated method does with a store beside the output: kept where the work was interrupted, not where it cannot be done. */
+async function keeping(
+  setting: Setting,
+  shared: Shared,
+  wanted: Wanted,
+  work: (setting: Setting, wanted: Wanted, calibration: Calibration, store: Store) => Promise<void>,
+): Promise<Choice> {
+  const { model, options, target } = setting;
+  checkColumns(model, target.kind);
+  const calibration = await shared.calibration();
+  const settings = {
+    model: await modelIdentity(model),
+    method: wanted.method,
+    types: Object.fromEntries(blockTypes(wanted.plan)),
+    data: calibration.digests,
+    tokens: options.tokens,
+    samples: options.samples,
+    ctx: calibration.limits.ctx,
+    seed: options.seed ?? 0,
+  };
+  const folder = unfinished(target.path(wanted.name));
+  const store = await Store.open(folder, settings, options.resume ?? false);
+  try {
+    await work(setting, wanted, calibration, store);
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) await store.remove();
+    throw error;
+  }
+  const finished = await store.finished();
+  return { finished, close: () => finished.close() };
+}
+
+/** Part by part, each kept when it is finished. */
+async function calibrate(
+  { model, backend, report, signal }: Setting,
+  { name: variant, plan }: Wanted,
+  calibration: Calibration,
+  store: Store,
+  method: "awq" | "gptq",
+): Promise<void> {
+  const state = await store.state();
+  const total = model.config.num_hidden_layers + 2;
+  const parts = quantizeCalibrated(model, backend, {
+    ...{ method, types: blockTypes(plan), calibration, signal },
+    ...(state && { resume: state }),
+    onProgress: ({ index, stage, done, total: of }) => {
+      // Measuring is half of a part's time, about.
+      const share = ((stage === "measuring" ? 0 : 1) + done / Math.max(1, of)) / 2;
+      report({ stage: "calibrating", variant, done: index + share, total });
+    },
+  });
+  for await (const part of parts) await store.put(part.index, part, part.state);
+}
+
+/** Columns that GGUF orders otherwise cannot be moved when they are in blocks. */
+function checkColumns(model: OpenedModel, kind: Setting["target"]["kind"]): void {
+  if (kind === "folder" || model.kind === "gguf") return;
+  const { definition, config } = model;
+  for (const name of definition.params(config).keys())
+    if (definition.gguf.moved?.(name, config)?.columns)
+      throw new TypeError(
+        `Cannot calibrate ${JSON.stringify(model.name)} for a GGUF file: its columns of ${name} lie in another order there, wanted a GGUF file of it (pith convert ${model.name} model.gguf), or rtn or imatrix`,
+      );
 }

@@ -162,6 +162,31 @@ describe("calibrated", () => {
     ]);
   });
 
+  test("gptq errs less where it counts; an interrupted run goes on to the same bytes", async () => {
+    const options = { to: "q4_0", pure: true, method: "gptq", calibration, tokens: 2048, ctx: 64 } as const;
+    const whole = (await run(options)).variants[0]!;
+    const errors = whole.errors.filter(({ output_error }) => output_error !== undefined);
+    expect(errors.length).toBeGreaterThan(20);
+    const out = fresh();
+    const stop = new AbortController();
+    const job = quantize(STORIES, { ...options, out, threads: 1, signal: stop.signal });
+    const follow = async () => {
+      for await (const { done } of job) if (done > 3) stop.abort(new Error("enough"));
+    };
+    await expect(follow()).rejects.toThrow("enough");
+    expect(await exists(out)).toBe(false);
+    expect(await readdir(`${out}.unfinished`)).toContain("part-00002.safetensors");
+    await expect(run({ ...options, out })).rejects.toThrow(
+      "go on with it (resume), or begin again (overwrite)",
+    );
+    await expect(run({ ...options, out, resume: true, seed: 1 })).rejects.toThrow(
+      "seed was 0 when the run began, and is 1 now",
+    );
+    await run({ ...options, out, resume: true });
+    expect((await readFile(out)).equals(await readFile(whole.path))).toBe(true);
+    expect(await exists(`${out}.unfinished`)).toBe(false);
+  });
+
   test("several variants are files in a folder with one report; a resumed run makes what is missing", async () => {
     const out = fresh("");
     const options = { to: ["q4_0", "q8_0"], out, eval: evaluation, eval_limit: 1 } as const;
