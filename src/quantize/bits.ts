@@ -7,7 +7,7 @@ import { fuseLosses } from "../engine/gradients.ts";
 import { isQuantType, type QuantType } from "../engine/grids.ts";
 import { distillation_loss, sum_rows } from "../engine/nn.ts";
 import { record } from "../engine/program.ts";
-import { WEIGHT_TYPES, weightBytes } from "../engine/weights.ts";
+import { WEIGHT_TYPES } from "../engine/weights.ts";
 import {
   declareBatch,
   forward,
@@ -21,7 +21,7 @@ import { parameterRows } from "../models/rows.ts";
 import { type Calibration, dims, inputs, rowsOf, type TrainBatch } from "../train/index.ts";
 import type { MixType } from "./mix.ts";
 import { type PlanOptions, placesOf, planQuantization, type QuantizePlan } from "./plan.ts";
-import { roundedRows } from "./round.ts";
+import { roundedWhole } from "./round.ts";
 
 /** Matrices that get one type. */
 export interface Group {
@@ -288,16 +288,7 @@ export class KlMeasure {
 
   async #rounded(name: string, type: MixType, importance: Float32Array | undefined): Promise<Storage> {
     const source = parameterRows(this.#model).find((row) => row.name === name)!;
-    const elements = source.shape.reduce((a, b) => a * b, 1);
-    const bytes = new Uint8Array(weightBytes(type, elements));
-    let at = 0;
-    for await (const piece of roundedRows(source, source.order, this.#model, this.#backend, {
-      type,
-      importance,
-    })) {
-      bytes.set(piece, at);
-      at += piece.length;
-    }
+    const bytes = await roundedWhole(source, source.order, this.#model, this.#backend, { type, importance });
     const tensor = {
       ...this.#model.tensors.get(name)!,
       ...{ type, offset: 0, bytes: bytes.length },

@@ -1,17 +1,21 @@
 // The methods, in one form: what each finds out on calibration data before anything is written. Data are read and measured
 // once for all variants of a run.
 
+import { join } from "node:path";
 import type { QuantType } from "../engine/grids.ts";
 import { modelIdentity, type OpenedModel } from "../models/index.ts";
-import { type Calibration, readCalibration } from "../train/index.ts";
+import { parameterRows } from "../models/rows.ts";
+import { type Calibration, type QuantizedMatrix, readCalibration, startedWith } from "../train/index.ts";
 import { type ChosenMix, candidates, chooseMix } from "./bits.ts";
 import { quantizeCalibrated } from "./calibrated.ts";
+import { learn } from "./learned.ts";
 import type { Setting, Wanted } from "./quantize.ts";
+import { roundedWhole } from "./round.ts";
 import { Store } from "./store.ts";
 import { measureImportance } from "./stream.ts";
 import { unfinished } from "./target.ts";
 import type { QuantizeOptions } from "./types.ts";
-import { blockTypes, type Chosen } from "./write.ts";
+import { blockTypes, type Chosen, valueOrder } from "./write.ts";
 
 /** Targets that calibration data must have: of less, nothing is learned. */
 const MIN_TARGETS = 64;
@@ -107,8 +111,11 @@ export async function choose(setting: Setting, shared: Shared, wanted: Wanted): 
     case "awq":
     case "gptq":
       return keeping(setting, shared, wanted, (...how) => calibrate(...how, wanted.method as "awq" | "gptq"));
-    default:
-      throw new TypeError(`Cannot quantize by ${wanted.method}`);
+    case "learned": {
+      // Training starts from what rounding by importance gives.
+      const importance = await shared.importance(wanted.name);
+      return keeping(setting, shared, wanted, (...how) => train(...how, importance));
+    }
   }
 }
 
@@ -164,6 +171,34 @@ async function calibrate(
     },
   });
   for await (const part of parts) await store.put(part.index, part, part.state);
+}
+
+/** Blocks rounded by importance, trained together; they are kept when they are. Checkpoints lie in the store until then. */
+async function train(
+  { model, backend, options, report, signal }: Setting,
+  { name: variant, plan }: Wanted,
+  calibration: Calibration,
+  store: Store,
+  importance: ReadonlyMap<string, Float32Array>,
+): Promise<void> {
+  const start = new Map<string, QuantizedMatrix>();
+  const types = blockTypes(plan);
+  for (const source of parameterRows(model)) {
+    const type = types.get(source.name);
+    if (type === undefined) continue;
+    const rounding = { type, importance: importance.get(source.name) };
+    const bytes = await roundedWhole(source, valueOrder(source, model), model, backend, rounding);
+    start.set(source.name, { type, bytes });
+  }
+  const folder = join(store.folder, "training");
+  const job = learn(model, backend, start, {
+    ...{ calibration, folder, signal },
+    resume: (await startedWith(folder)) !== undefined,
+    ...(options.seed !== undefined && { seed: options.seed }),
+  });
+  for await (const { step, steps } of job) report({ stage: "training", variant, done: step, total: steps });
+  const { blocks, vectors } = await job.result;
+  await store.put(0, { blocks: new Map([...start, ...blocks]), vectors, errors: new Map() });
 }
 
 /** Columns that GGUF orders otherwise cannot be moved when they are in blocks. */

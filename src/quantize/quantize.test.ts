@@ -187,6 +187,20 @@ describe("calibrated", () => {
     expect(await exists(`${out}.unfinished`)).toBe(false);
   });
 
+  test("learned ends nearer to the original than it starts", async () => {
+    const data = { calibration, tokens: 8192, ctx: 64, eval: evaluation, eval_limit: 4 };
+    const { variants } = await run({
+      to: "q4_0",
+      pure: true,
+      method: ["rtn", "learned"],
+      ...data,
+      out: fresh(""),
+    });
+    const [rounded, learned] = variants.map(({ measured }) => measured!.kl_mean);
+    expect(learned!).toBeLessThan(0.9 * rounded!);
+    expect(await readdir(variants[0]!.path.replace(/\/[^/]*$/, ""))).toHaveLength(4);
+  });
+
   test("several variants are files in a folder with one report; a resumed run makes what is missing", async () => {
     const out = fresh("");
     const options = { to: ["q4_0", "q8_0"], out, eval: evaluation, eval_limit: 1 } as const;

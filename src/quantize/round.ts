@@ -92,6 +92,24 @@ export async function* roundedRows(
   }
 }
 
+/** All bytes of a parameter in a type and order. Errors as `roundedRows`. */
+export async function roundedWhole(
+  source: RowSource,
+  order: RowSource["order"],
+  model: Pick<OpenedModel, "definition" | "config">,
+  backend: Backend,
+  rounding: Rounding,
+): Promise<Uint8Array> {
+  const elements = source.shape.reduce((a, b) => a * b, 1);
+  const bytes = new Uint8Array(weightBytes(rounding.type, elements));
+  let at = 0;
+  for await (const piece of roundedRows(source, order, model, backend, rounding)) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
+}
+
 function floats(bytes: Uint8Array): Float32Array {
   const own = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   return new Float32Array(own.buffer, own.byteOffset, own.length / 4);

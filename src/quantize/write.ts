@@ -68,14 +68,21 @@ function finishedRows(source: RowSource, model: OpenedModel, finished: Finished)
   const { name, shape } = source;
   const type = finished.type(name)!;
   const width = weightBytes(type, shape.length > 1 ? shape.at(-1)! : 1);
-  const heads = interleavedHeads(model.definition.gguf, model.config, name);
   return {
     name,
     shape,
     type,
-    order: heads === undefined ? source.order : "hf",
+    order: valueOrder(source, model),
     read: (first, count) => finished.read(name, first * width, count * width),
   };
+}
+
+/** The order that `parameterValues` gives rows in: heads are put back, what else GGUF orders otherwise is as in the file. */
+export function valueOrder(
+  { name, order }: RowSource,
+  { definition, config }: OpenedModel,
+): RowSource["order"] {
+  return interleavedHeads(definition.gguf, config, name) === undefined ? order : "hf";
 }
 
 function errorsOf(
