@@ -1,11 +1,13 @@
 // What a quantization takes in memory beyond the program itself, by method: formulas and figures, from shapes alone.
 
+import { isQuantType } from "../engine/grids.ts";
 import { record } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { weightBytes } from "../engine/weights.ts";
 import { declareBatch, forward, type OpenedModel, parameterTypes, plainModule } from "../models/index.ts";
 import { packedBytes } from "../models/memory.ts";
 import { CALIBRATION_TOKENS } from "../train/index.ts";
+import { learnMemory } from "./learned.ts";
 import type { QuantizePlan } from "./plan.ts";
 import type { QuantizeMethod, QuantizeOptions } from "./types.ts";
 
@@ -28,12 +30,13 @@ const DEFAULT_CTX = 512;
 
 /** What a method takes for a model and a plan. */
 export function quantizeMemory(
-  model: Pick<OpenedModel, "name" | "config" | "definition" | "tensors">,
-  { tensors }: QuantizePlan,
+  model: OpenedModel,
+  plan: QuantizePlan,
   method: QuantizeMethod,
   { tokens, samples, ctx }: Pick<QuantizeOptions, "tokens" | "samples" | "ctx">,
 ): QuantizeMemory {
   const { config, definition } = model;
+  const { tensors } = plan;
   const parts: MemoryPart[] = [];
   const add = (what: string, formula: string, bytes: number) => parts.push({ what, formula, bytes });
   const rows = (name: string) => {
@@ -63,16 +66,15 @@ export function quantizeMemory(
   add("activations of a step", `4 · ${STEP_TOKENS} · (3 · intermediate + 8 · hidden)`, mlp);
   if (method === "imatrix") return sum(parts);
   if (method === "learned") {
-    const elements = tensors.reduce(
-      (n, { shape }) => n + (shape.length > 1 ? shape.reduce((a, b) => a * b, 1) : 0),
-      0,
+    const limits = { ctx: longest, tokens: Math.max(longest, STEP_TOKENS), sequences: STEP_TOKENS };
+    const types = new Map(
+      plan.tensors.flatMap(({ name, type }) => (isQuantType(type) ? [[name, type] as const] : [])),
     );
-    add("codes, scales and their moments", "about 2 bytes a weight", 2 * elements);
-    add(
-      "the model as it was, the teacher",
-      "as in the file",
-      [...types.values()].reduce((n, { type, shape }) => n + packedBytes(type, shape), 0),
-    );
+    const learning = learnMemory(model, types, { calibration: { samples: [], digests: {}, limits } });
+    add("the model as it was, which teaches", "weights and a step", learning.teacher);
+    add("codes and what scales them", "1.06 or 4 bytes a code, 8 to 20 a group", learning.weights);
+    add("gradients and moments of what is trained", "12 bytes a number", learning.optimizer);
+    add("activations of a micro-batch", "with the matrices of a block, or of all", learning.work);
     return sum(parts);
   }
   const squares = inputWidths(model);
