@@ -88,6 +88,7 @@ describe("the standard mix", () => {
     expect(of("q4_k", true)).toBeGreaterThan(3.5);
     expect(of("q4_0", true)).toBeGreaterThan(3.5);
     expect(of("q2_k", true)).toBeGreaterThan(6);
+    expect(of("tq2_0", true)).toBeGreaterThan(7.5);
     // A head of its own, a quarter of the vocabulary: the mix costs less.
     const small = shape({ vocab_size: 32000 });
     expect(smaller(planQuantization(small, { to: "q4_k" }))).toBeGreaterThan(3.2);

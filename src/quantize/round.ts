@@ -2,7 +2,7 @@
 // a piece at a time; while one is encoded the next is read. A few rows of each matrix are compared with what they became.
 
 import type { Backend } from "../engine/backend.ts";
-import { isQuantType, type QuantType } from "../engine/grids.ts";
+import { isQuantType } from "../engine/grids.ts";
 import { dequantize, quantize, type WeightType, type WritableType, weightBytes } from "../engine/weights.ts";
 import type { OpenedModel } from "../models/index.ts";
 import { encodeRows, type RowSource } from "../models/rows.ts";
@@ -43,7 +43,7 @@ export async function* roundedRows(
   source: RowSource,
   order: RowSource["order"],
   { definition, config }: Pick<OpenedModel, "definition" | "config">,
-  _backend: Backend,
+  backend: Backend,
   { type, importance, errors }: Rounding,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { shape, name } = source;
@@ -58,7 +58,7 @@ export async function* roundedRows(
   const weights = importance && moved?.columns ? reordered(importance, moved.from, order) : importance;
   const encode = async (values: Float32Array): Promise<Uint8Array> => {
     try {
-      if (isQuantType(type)) return await encodeValues(type, values, weights);
+      if (isQuantType(type)) return await backend.encode(type, values, cols, weights);
       checkFinite(values);
       return quantize(type as WritableType, values);
     } catch (cause) {
@@ -143,15 +143,4 @@ function compare(
     dequantize(type, bytes.subarray(r * width, (r + 1) * width), written);
     errors.add(written, values.subarray(r * cols, (r + 1) * cols));
   }
-}
-
-/** Types that are rounded to nearest here; the others wait for backends that encode. */
-async function encodeValues(
-  type: QuantType,
-  values: Float32Array,
-  _importance: Float32Array | undefined,
-): Promise<Uint8Array> {
-  if (type !== "q8_0" && type !== "q4_0")
-    throw new TypeError(`cannot be rounded to ${type} yet, wanted q8_0 or q4_0`);
-  return quantize(type, values);
 }
