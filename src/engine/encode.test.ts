@@ -201,6 +201,7 @@ function checks(backend: () => Backend): void {
     for (const [value, says] of [
       [Number.NaN, "row 18, column 301 is NaN, want finite numbers"],
       [Number.NEGATIVE_INFINITY, "row 18, column 301 is -Infinity, want finite numbers"],
+      [1e12, "row 18, column 301 is 999999995904, want numbers whose scale fits in f16"],
       [3e38, /row 18, column 301 is .*e\+38, want numbers whose scale fits in f16/],
     ] as const) {
       const bad = x.slice();

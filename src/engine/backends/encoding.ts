@@ -32,7 +32,20 @@ export function checkEncode(
     throw new RangeError(`Cannot encode rows of ${cols} to ${type}: want a multiple of ${block}`);
   if (values.length % cols !== 0)
     throw new RangeError(`Cannot encode ${values.length} values to ${type}: want rows of ${cols}`);
+  checkSize(type, values, cols);
   return { rows: values.length / cols, weights: checkImportance(type, importance, cols) };
+}
+
+/** Where scales are integers times `d`, a `d` beyond f16 would be taken for one that is not worth having: zeros would come. */
+function checkSize(type: QuantType, values: Float32Array, cols: number): void {
+  const { scales, mins, levels, zero } = GRIDS[type];
+  if (!scales) return;
+  const most = 65504 * 0.95 * (mins ? mins[1] : scales[1] * (zero || levels - 1));
+  for (let i = 0; i < values.length; i++)
+    if (Math.abs(values[i]!) > most && Number.isFinite(values[i]!))
+      throw new RangeError(
+        `Cannot encode to ${type}: row ${Math.floor(i / cols)}, column ${i % cols} is ${values[i]}, want numbers whose scale fits in f16`,
+      );
 }
 
 function checkImportance(type: QuantType, importance: Float32Array | undefined, cols: number): Float32Array {
