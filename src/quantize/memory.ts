@@ -3,7 +3,6 @@
 import { isQuantType } from "../engine/grids.ts";
 import { record } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
-import { weightBytes } from "../engine/weights.ts";
 import { declareBatch, forward, type OpenedModel, parameterTypes, plainModule } from "../models/index.ts";
 import { packedBytes } from "../models/memory.ts";
 import { CALIBRATION_TOKENS } from "../train/index.ts";
@@ -81,14 +80,12 @@ export function quantizeMemory(
   const largest = Math.max(...[...squares.values()].map((list) => list.reduce((n, k) => n + k * k, 0)));
   add("XᵀX of a part's linears", "4 · Σ columns²", 4 * largest);
   const widest = Math.max(...[...squares.values()].flat());
-  if (method === "gptq") add("its inverse, in doubles", "8 · columns²", 8 * widest * widest);
-  const floats = byPart((name) =>
-    weightBytes(
-      "f32",
-      types.get(name)!.shape.reduce((a, b) => a * b, 1),
-    ),
-  );
-  add("weights of a part as floats", "2 · 4 · weights", 2 * floats);
+  if (method === "gptq") add("the triangle of the widest", "4 · columns²", 4 * widest * widest);
+  const values = (name: string) => types.get(name)!.shape.reduce((a, b) => a * b, 1);
+  const matrix = Math.max(...tensors.map(({ name }) => values(name)));
+  // Values, what they differ by, codes twice, steps and minima of the groups, and blocks twice.
+  add("the matrix that is rounded", "16 bytes · weights of the largest", 16 * matrix);
+  if (method === "awq") add("scaled weights of a part", "4 · weights", 4 * byPart(values));
   return sum(parts);
 }
 

@@ -63,7 +63,7 @@ export class RowErrors {
 
 /** How H is made ready for rounding. */
 export interface TriangleOptions {
-  /** Added to H's diagonal, as a share of its mean. Default 0.01. */
+  /** Added to H's diagonal, as a share of its mean. Default 0.1: see docs/LOG.md. */
   readonly damping?: number;
   /** Columns of large inputs are rounded first ("activation", the default), or the first ones. */
   readonly order?: "activation" | "natural";
@@ -79,7 +79,7 @@ export interface Triangle {
   free(): void;
 }
 
-const DAMPING = 0.01;
+const DAMPING = 0.1;
 const MAX_DAMPING = 10;
 
 /**

@@ -140,8 +140,9 @@ export async function* streamParts(
           if (options.moments === "products")
             own.set(productsName(tap.path), backend.dense("f32", [tap.columns, tap.columns]));
         }
-        const run = (recorded: Recorded) =>
+        const run = (recorded: Recorded, keep = true) =>
           runPart(model, backend, recorded, calibration, {
+            keep,
             part,
             index,
             hidden,
@@ -151,15 +152,14 @@ export async function* streamParts(
             signal,
             onBatch: options.onBatch,
           });
-        const found = await run(measured);
+        // Made again below, with what replaces the weights.
+        const found = await run(measured, through === "original");
         const inputs = inputsOf(backend, measured.taps, own, batches);
         let state: StreamState | undefined;
         const finish = async () => {
           if (state) return state;
-          const changed =
-            through === "quantized" && measured.program.params.some((p) => replaced.has(p.name!));
-          const made =
-            changed && part !== "head" ? await run(recordPart(model, part, limits.ctx, wanted)) : found;
+          const again = through === "quantized" && part !== "head";
+          const made = again ? await run(recordPart(model, part, limits.ctx, wanted)) : found;
           hidden = made.hidden;
           for (const [name, values] of made.kept) kept.set(name, values);
           for (const name of [...kept.keys()]) if (last.get(name)! <= index) kept.delete(name);
@@ -302,6 +302,8 @@ function inputsOf(
 }
 
 interface PartRun {
+  /** Whether outputs are wanted. */
+  readonly keep: boolean;
   readonly part: Part;
   readonly index: number;
   readonly hidden: readonly Float32Array[];
@@ -319,7 +321,7 @@ async function runPart(
   backend: Backend,
   { program }: Recorded,
   { batches, limits }: Pick<Calibration, "batches" | "limits">,
-  { part, index, hidden, kept, replaced, bound, signal, onBatch }: PartRun,
+  { keep, part, index, hidden, kept, replaced, bound, signal, onBatch }: PartRun,
 ): Promise<{ hidden: Float32Array[]; kept: Map<string, Float32Array[]> }> {
   const weights: Storage[] = [];
   let executable: Executable | undefined;
@@ -347,7 +349,7 @@ async function runPart(
       for (const name of given) fed[name] = kept.get(name.slice(keptName("").length))![b]!;
       await executable.run(dims(batch, rows), fed);
       for (const [name, { shape }] of program.outputs) {
-        if (name === "logits") continue;
+        if (name === "logits" || !keep) continue;
         const width = shape.slice(1).reduce<number>((n, d) => n * Number(d), 1);
         const values = new Float32Array(batch.tokens.length * width);
         executable.read(name, values);
