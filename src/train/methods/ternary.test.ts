@@ -2,7 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { createBackend } from "../../engine/backends/index.ts";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../engine/half.ts";
+import { dequantize } from "../../engine/weights.ts";
 import { linearTargets, type OpenedModel, openModel, parameterValues } from "../../models/index.ts";
 import { type ScratchOptions, train } from "../scratch.ts";
 
@@ -59,7 +61,7 @@ test("a ternary model learns from nothing; what is written has three values a sc
   }
 });
 
-test("rows of whole blocks of 256 columns have a scale for each", async () => {
+test("rows of whole blocks of 256 columns have a scale for each, which ternary types hold exactly", async () => {
   const out = folder();
   const config = join(root, "config.json");
   await writeFile(
@@ -76,6 +78,15 @@ test("rows of whole blocks of 256 columns have a scale for each", async () => {
   expect(found.length).toBe(256 + 128 + 128 + 256 + 2 * 512 + 2 * 256);
   for (const set of found) expect([...set].filter((v) => v !== 0).length).toBe(1);
   expect(new Set(found.flatMap((set) => [...set])).size).toBeGreaterThan(50);
+  const backend = await createBackend({ threads: 1 });
+  for (const [path, { weight, K }] of linearTargets(model.definition, model.config))
+    for (const type of path === "lm_head" ? [] : (["tq2_0", "tq1_0"] as const)) {
+      const values = await parameterValues(model, weight);
+      const blocks = new Float32Array(values.length);
+      dequantize(type, await backend.encode(type, values, K), blocks);
+      expect(blocks.findIndex((v, i) => v !== values[i])).toBe(-1); // -0 equals 0
+    }
+  backend.close();
   await model.close();
 });
 
