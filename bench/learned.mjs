@@ -10,7 +10,7 @@ import { createBackend } from "../dist/engine/backends/index.js";
 import { linearTargets, openModel, parameterValues } from "../dist/models/index.js";
 import { learn } from "../dist/quantize/learned.js";
 import { measureImportance } from "../dist/quantize/stream.js";
-import { firstSamples, quantizedTrainable, readCalibration } from "../dist/train/index.js";
+import { quantizedTrainable, readCalibration } from "../dist/train/index.js";
 
 const [folder, calibrationFile, evaluationFile, types = "q4_k,q2_k", given = "{}"] = process.argv.slice(2);
 const WAYS = [
@@ -28,8 +28,7 @@ const signal = new AbortController().signal;
 const model = await openModel(folder);
 const backend = await createBackend({ ...(threads && { threads }) });
 const read = (calibration, tokens) => readCalibration("measure", model, { calibration, tokens }, signal);
-const all = await read(calibrationFile, tokens);
-const calibration = { ...all, samples: firstSamples(all.samples, tokens) };
+const calibration = await read(calibrationFile, tokens);
 const evaluation = await read(evaluationFile, evaluated);
 const { ctx, tokens: most } = evaluation.limits;
 const importance = await measureImportance(model, backend, calibration, { signal });

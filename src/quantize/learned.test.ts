@@ -12,6 +12,7 @@ import { dequantize, quantize, weightBytes } from "../engine/weights.ts";
 import { linearTargets, type OpenedModel, openModel, parameterValues } from "../models/index.ts";
 import {
   describeQuantized,
+  packItems,
   type QuantizedMatrix,
   type QuantizedOptions,
   quantizedTrainable,
@@ -140,12 +141,20 @@ async function small() {
   for (const { weight } of linearTargets(model.definition, model.config).values())
     blocks.set(weight, { type: "q4_0", bytes: quantize("q4_0", await parameterValues(model, weight)) });
   const samples = samplesOf(TINY.qwen2.vocab_size, 40);
-  const calibration = { samples, limits: { ctx: 16, tokens: 64, sequences: 8 }, digests: { "x.txt": "1" } };
-  const options: LearnOptions = { calibration, max_steps: 12, epochs: 3, batch_tokens: 128, eval_steps: 4 };
+  const limits = { ctx: 16, tokens: 64, sequences: 8 };
+  const calibration = { batches: packItems(samples, limits), limits, digests: { "x.txt": "1" } };
+  const options: LearnOptions = {
+    calibration,
+    max_steps: 12,
+    epochs: 3,
+    batch_tokens: 128,
+    eval_steps: 4,
+    lr: 5e-3,
+  };
   return { model, backend, blocks, options };
 }
 
-test("scales that are trained come nearer to the model, and so do codes; a tied embedding stays", async () => {
+test("scales that are trained come nearer to the model, and so do codes; what comes no nearer is not taken", async () => {
   const { model, backend, blocks, options } = await small();
   const learned = await learn(model, backend, blocks, { ...options, embeddings: () => false }).result;
   const { first_eval, eval_loss } = learned.fit;
@@ -157,6 +166,9 @@ test("scales that are trained come nearer to the model, and so do codes; a tied 
   const embedding = finer.blocks.get("model.embed_tokens.weight")!;
   expect(embedding.bytes.length).toBe(weightBytes("q4_0", 70 * 64));
   expect(embedding.bytes).not.toEqual(blocks.get("model.embed_tokens.weight")!.bytes);
+  const wild = await learn(model, backend, blocks, { ...options, lr: 3, max_steps: 4 }).result;
+  expect(wild.fit.eval_loss!).toBeGreaterThan(wild.fit.first_eval!);
+  expect([wild.blocks.size, wild.vectors.size]).toEqual([0, 0]);
   backend.close();
   await model.close();
 });
@@ -186,9 +198,9 @@ test("a run that was stopped and goes on ends in the same bytes", async () => {
 
 test("too few samples are refused, and memory is told before anything is loaded", async () => {
   const { model, backend, blocks, options } = await small();
-  const calibration = { ...options.calibration, samples: options.calibration.samples.slice(0, 5) };
+  const calibration = { ...options.calibration, batches: options.calibration.batches.slice(0, 1) };
   await expect(learn(model, backend, blocks, { ...options, calibration }).result).rejects.toThrow(
-    /from 5 samples of x.txt: wanted at least 10/,
+    /from 4 samples of x.txt: wanted at least 10/,
   );
   const types = new Map([...blocks].map(([name, { type }]) => [name, type]));
   const [plain, finer] = [false, true].map((codes) =>

@@ -24,6 +24,7 @@ import {
   type QuantizedMatrix,
   type QuantizedOptions,
   quantizedTrainable,
+  RATIOS,
   type Settings,
   type StepEvent,
   startedWith,
@@ -36,13 +37,15 @@ export interface LearnOptions
   extends ComputeOptions,
     QuantizedOptions,
     Partial<Omit<FitOptions, "evaluation" | "settings">> {
-  /** What is learned from: `samples` of it; a share is kept aside, and the best weights on that are taken. */
-  readonly calibration: Pick<Calibration, "samples" | "limits" | "digests">;
-  /** Passes over the samples. */
+  /**
+   * What is learned from: the samples of its batches. A tenth is kept aside: what comes out is the best that was seen on that.
+   */
+  readonly calibration: Pick<Calibration, "batches" | "limits" | "digests">;
+  /** Passes over the samples. Default: as many as make 96 steps. */
   readonly epochs?: number;
   /** Ends before the passes do. */
   readonly max_steps?: number;
-  /** Tokens of a step. Default 2048. */
+  /** Tokens of a step. Default 1024. */
   readonly batch_tokens?: number;
   /** Of both distributions. Default 1. */
   readonly temperature?: number;
@@ -53,15 +56,19 @@ export interface LearnOptions
 }
 
 export interface LearnResult {
-  /** The matrices that were trained, as exactly the blocks that they were trained as. */
+  /**
+   * The matrices that were trained, as exactly the blocks that they were trained as. None, as of vectors, where training found nothing
+   * nearer to the model than the first blocks.
+   */
   readonly blocks: ReadonlyMap<string, QuantizedMatrix>;
   /** Norms and biases that were trained. */
   readonly vectors: ReadonlyMap<string, Float32Array>;
   readonly fit: FitResult;
 }
 
-const DEFAULTS = { lr: 5e-3, warmup_steps: 0.05 };
-const BATCH_TOKENS = 2048;
+const DEFAULTS = { lr: 1e-3, warmup_steps: 0.05 };
+const BATCH_TOKENS = 1024;
+const STEPS = 96;
 /** One sample of so many is kept aside. */
 const HELD = 10;
 /** Matrices of more elements than these are made anew for each block's gradients: beside memory that costs little. */
@@ -147,18 +154,15 @@ async function run(
   report: (step: StepEvent) => void,
   signal: AbortSignal,
 ): Promise<LearnResult> {
-  const {
-    calibration,
-    temperature = 1,
-    epochs = 1,
-    max_steps,
-    batch_tokens = BATCH_TOKENS,
-    seed = 0,
-  } = options;
-  const { codes = learnsCodes, embeddings = learnsEmbeddings, vectors = true, ratios = {}, folder } = options;
-  const { samples, limits, digests } = calibration;
+  const { calibration, temperature = 1, max_steps, batch_tokens = BATCH_TOKENS, seed = 0 } = options;
+  const { codes = learnsCodes, embeddings = learnsEmbeddings, vectors = true, folder } = options;
+  const ratios = { ...RATIOS, ...options.ratios };
+  const { batches, limits, digests } = calibration;
+  const samples = batches.flatMap(({ samples }) => samples ?? []);
   const held = samples.filter((_, i) => i % HELD === HELD - 1);
   const learned = samples.filter((_, i) => i % HELD !== HELD - 1);
+  const each = learned.reduce((sum, { ids }) => sum + ids.length - 1, 0);
+  const epochs = options.epochs ?? Math.max(1, Math.ceil((STEPS * batch_tokens) / Math.max(1, each)));
   if (held.length === 0)
     throw new RangeError(
       `Cannot learn the scales of ${JSON.stringify(model.name)} from ${samples.length} samples of ${Object.keys(digests).join(", ")}: wanted at least ${HELD}`,
@@ -209,6 +213,9 @@ async function run(
     });
     for await (const one of fitted) report(one);
     const result = await fitted.result;
+    // At a high rate for a fine grid the best of what was seen may be where it started.
+    if (!(result.eval_loss! < result.first_eval!))
+      return { blocks: new Map(), vectors: new Map(), fit: result };
     const read = (name: string) => step!.read(name);
     return { blocks: trainable.blocks(read), vectors: trainable.values(read), fit: result };
   } finally {

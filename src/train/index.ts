@@ -44,6 +44,8 @@ export {
   type QuantizedOptions,
   type QuantizedTrainable,
   quantizedTrainable,
+  RATIOS,
+  type Ratios,
 } from "./methods/quantized.ts";
 export { readMetrics, type StepRecord } from "./metrics.ts";
 export type { TrainPlan } from "./plan.ts";

@@ -44,10 +44,22 @@ export interface QuantizedOptions {
   readonly embeddings?: (type: QuantType) => boolean;
   /** Norms and biases are trained. Default true. */
   readonly vectors?: boolean;
-  /** Learning rates beside that of the scales, which are trained as shares of what they were. */
-  readonly ratios?: { readonly codes?: number; readonly mins?: number; readonly vectors?: number };
+  /** Learning rates of the parts beside the run's. Default: `RATIOS`. */
+  readonly ratios?: Partial<Ratios>;
   readonly signal?: AbortSignal;
 }
+
+export interface Ratios {
+  /** Of scales, in shares of what they were, for a grid of 16 levels: more with less levels, so that codes at the end move as far. */
+  readonly scales: number;
+  /** Of minima and of codes, in steps of the scale. */
+  readonly mins: number;
+  readonly codes: number;
+  /** Of norms and biases. */
+  readonly vectors: number;
+}
+export const RATIOS: Ratios = { scales: 1, mins: 4, codes: 2, vectors: 1 };
+const LEVELS = 16;
 
 export interface QuantizedTrainable extends QuantizedDescription, Trainable {
   /** Blocks of the matrices that were trained: exactly what the programs compute with. */
@@ -88,15 +100,16 @@ export interface QuantizedDescription extends Omit<Trainable, "storages"> {
 export function describeQuantized(
   { definition, config }: Pick<OpenedModel, "definition" | "config">,
   types: ReadonlyMap<string, WeightType>,
-  { codes, embeddings, vectors = true, ratios = {} }: QuantizedOptions = {},
+  { codes, embeddings, vectors = true, ratios: given = {} }: QuantizedOptions = {},
 ): QuantizedDescription {
+  const ratios = { ...RATIOS, ...given };
   const linears = new Set<string>();
   for (const [path, { weight }] of linearTargets(definition, config)) if (path !== HEAD) linears.add(weight);
   const trained = new Map<string, TrainedParameter>();
   const matrices = new Map<string, Described>();
   const trainedVectors: string[] = [];
   let bytes = 0;
-  const learn = (name: string, shape: readonly number[], lr_ratio = 1) => {
+  const learn = (name: string, shape: readonly number[], lr_ratio: number) => {
     trained.set(name, { shape, lr_ratio });
     bytes += 4 * count(shape);
   };
@@ -110,15 +123,16 @@ export function describeQuantized(
       bytes += type ? weightBytes(type, elements) : 4 * elements;
     else {
       const [N, K] = shape as [number, number];
-      const { group, block, min, scales, mins } = GRIDS[type];
+      const { group, block, levels, min, scales, mins } = GRIDS[type];
       const [groups, supers] = [
         [N, K / group],
         [N, K / block],
       ];
+      const share = (ratios.scales * LEVELS) / levels;
       const own = codes?.(type) ?? false;
       matrices.set(name, { name, type, N, K, codes: own });
-      learn(trainedName(name, "d"), supers);
-      if (scales) learn(trainedName(name, "scales"), groups);
+      learn(trainedName(name, "d"), supers, share);
+      if (scales) learn(trainedName(name, "scales"), groups, share);
       if (min) learn(trainedName(name, "mins"), groups, ratios.mins);
       if (own) learn(trainedName(name, "codes"), shape, ratios.codes);
       else bytes += weightBytes("q8_0", elements);
