@@ -69,7 +69,7 @@ export function quantizeMemory(
     const types = new Map(
       plan.tensors.flatMap(({ name, type }) => (isQuantType(type) ? [[name, type] as const] : [])),
     );
-    const learning = learnMemory(model, types, { calibration: { samples: [], digests: {}, limits } });
+    const learning = learnMemory(model, types, { calibration: { batches: [], digests: {}, limits } });
     add("the model as it was, which teaches", "weights and a step", learning.teacher);
     add("codes and what scales them", "1.06 or 4 bytes a code, 8 to 20 a group", learning.weights);
     add("gradients and moments of what is trained", "12 bytes a number", learning.optimizer);
