@@ -43,7 +43,7 @@ export interface ScratchOptions
   readonly batch_tokens?: number;
   /** Of the first weights and of the order of the data. Default 0. */
   readonly seed?: number;
-  /** Deviation of the first weights. Default: the config's, else 0.02, by the method "ternary" 0.05. */
+  /** Deviation of the first weights. Default: the config's, else 0.02. */
   readonly initializer_range?: number;
   readonly backend?: BackendName;
   readonly threads?: number;
@@ -61,8 +61,6 @@ export interface ScratchResult extends FitResult {
 
 /** For models of up to some ten million parameters. */
 const DEFAULTS = { lr: 1e-3, weight_decay: 0.1, beta2: 0.95, max_grad_norm: 1, warmup_steps: 0.05 };
-/** Of small weights so many would change their sign or vanish in a step that the model learns slowly. */
-const TERNARY_DEVIATION = 0.05;
 const DEFAULT_EPOCHS = 10;
 const DEFAULT_WINDOWS = 16;
 
@@ -177,8 +175,7 @@ async function openConfig(options: ScratchOptions, tokenizer: Tokenizer) {
       `Cannot train ${JSON.stringify(file)}: vocab_size is ${config.vocab_size}, but the tokenizer has ${vocabSize} tokens`,
     );
   const stated = typeof given.initializer_range === "number" ? given.initializer_range : undefined;
-  const otherwise = options.method === "ternary" ? TERNARY_DEVIATION : undefined;
-  return { config, initializer_range: options.initializer_range ?? stated ?? otherwise };
+  return { config, initializer_range: options.initializer_range ?? stated };
 }
 
 async function save(

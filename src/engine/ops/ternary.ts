@@ -13,9 +13,15 @@ export interface TernarizeAttrs {
 /** The least scale: from here on up, what is exact in bf16 is exact in f16. */
 const LEAST = 2 ** -16;
 
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+/** The nearest bf16, at least {@link LEAST}; NaN stays. */
+const scaleOf = (mean: number) => Math.max(bf16ToF32(f32ToBf16(mean)), LEAST);
+
 /**
- * w [N, K] -> y: of a group d = mean |w|, rounded to bf16 and at least 2^-16; y = d · sign(w) where |w| > d / 2, else 0.
- * So any float type and any ternary type of weights hold y exactly. The gradient goes straight through.
+ * w [N, K] -> y: of a group t = mean |w| / 2 and d = mean |w| of those above t, both means rounded to bf16 and at least 2^-16;
+ * y = d · sign(w) where |w| > t, else 0. Codes are those of BitNet b1.58; its scale is the mean of all, this one leaves the least
+ * squared error for these codes. So any float type and any ternary type of weights hold y exactly, and y of y is y. The gradient
+ * goes straight through.
  */
 export const ternarize: CoreOp<TernarizeAttrs> = {
   kind: "core",
@@ -31,11 +37,12 @@ export const ternarize: CoreOp<TernarizeAttrs> = {
   reference: ([w], [y], { group }) => {
     const n = group || w!.data.length;
     for (let start = 0; start < w!.data.length; start += n) {
-      let sum = 0;
-      for (let i = start; i < start + n; i++) sum += Math.abs(w!.data[i]!);
-      const d = Math.max(bf16ToF32(f32ToBf16(sum / n)), LEAST);
+      const magnitudes = Array.from(w!.data.subarray(start, start + n), Math.abs);
+      const least = scaleOf(mean(magnitudes)) / 2;
+      const large = magnitudes.filter((x) => x > least);
+      const d = scaleOf(large.length > 0 ? mean(large) : 0);
       for (let i = start; i < start + n; i++)
-        y!.data[i] = Math.abs(w!.data[i]!) > d / 2 ? Math.sign(w!.data[i]!) * d : d - d; // NaN stays
+        y!.data[i] = Math.abs(w!.data[i]!) > least ? Math.sign(w!.data[i]!) * d : least - least; // NaN stays
     }
   },
   gradient: (_node, [dy]) => [dy],
