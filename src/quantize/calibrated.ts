@@ -29,7 +29,7 @@ export interface FinishedPart {
   readonly part: Part;
   readonly index: number;
   readonly parts: number;
-  /** Every matrix of `types` in this part. */
+  /** Every matrix of `types` in this part. A tied head comes with the embedding, and again with the head: the last counts. */
   readonly blocks: ReadonlyMap<string, Blocks>;
   /** Norms and biases that changed (AWQ folds scales into them). */
   readonly vectors: ReadonlyMap<string, Float32Array>;
@@ -89,7 +89,10 @@ export async function* quantizeCalibrated(
     const blocks = new Map<string, Blocks>();
     const errors = new Map<string, MatrixError>();
     const vectors = new Map([...(folded?.vectors ?? [])].map((name) => [name, folded!.values.get(name)!]));
-    const names = visit.parameters.filter((name) => types.has(name));
+    // A tied head: rounded with the embedding, so that hidden states have its rows, and once more when its inputs are known.
+    const names = [...new Set([...visit.parameters, ...visit.inputs.keys()])].filter((name) =>
+      types.has(name),
+    );
     // Linears that read the same come one after another, so that one triangle at a time is in memory.
     const inputs = new Set(names.map((name) => visit.inputs.get(name)));
     for (const input of inputs) {

@@ -8,7 +8,7 @@ import { parameterRows } from "../models/rows.ts";
 import { type Calibration, type QuantizedMatrix, readCalibration, startedWith } from "../train/index.ts";
 import { type ChosenMix, candidates, chooseMix } from "./bits.ts";
 import { quantizeCalibrated } from "./calibrated.ts";
-import { learn } from "./learned.ts";
+import { learn, learnsCodes } from "./learned.ts";
 import type { Setting, Wanted } from "./quantize.ts";
 import { roundedWhole } from "./round.ts";
 import { Store } from "./store.ts";
@@ -112,7 +112,6 @@ export async function choose(setting: Setting, shared: Shared, wanted: Wanted): 
     case "gptq":
       return keeping(setting, shared, wanted, (...how) => calibrate(...how, wanted.method as "awq" | "gptq"));
     case "learned": {
-      // Training starts from what rounding by importance gives.
       const importance = await shared.importance(wanted.name);
       return keeping(setting, shared, wanted, (...how) => train(...how, importance));
     }
@@ -173,22 +172,37 @@ async function calibrate(
   for await (const part of parts) await store.put(part.index, part, part.state);
 }
 
-/** Blocks rounded by importance, trained together; they are kept when they are. Checkpoints lie in the store until then. */
+/**
+ * Blocks trained together; they are kept when they are. Training starts from GPTQ's blocks where codes stay, and where they are
+ * trained from what rounding by importance gives: from there they come further. Checkpoints lie in the store until then.
+ */
 async function train(
-  { model, backend, options, report, signal }: Setting,
-  { name: variant, plan }: Wanted,
+  setting: Setting,
+  wanted: Wanted,
   calibration: Calibration,
   store: Store,
   importance: ReadonlyMap<string, Float32Array>,
 ): Promise<void> {
+  const { model, backend, options, report, signal } = setting;
+  const variant = wanted.name;
   const start = new Map<string, QuantizedMatrix>();
-  const types = blockTypes(plan);
+  const types = blockTypes(wanted.plan);
   for (const source of parameterRows(model)) {
     const type = types.get(source.name);
     if (type === undefined) continue;
     const rounding = { type, importance: importance.get(source.name) };
     const bytes = await roundedWhole(source, valueOrder(source, model), model, backend, rounding);
     start.set(source.name, { type, bytes });
+  }
+  const fixed = new Map<string, QuantType>([...types].filter(([, type]) => !learnsCodes(type)));
+  if (fixed.size > 0) {
+    const total = model.config.num_hidden_layers + 2;
+    const parts = quantizeCalibrated(model, backend, {
+      ...{ method: "gptq" as const, types: fixed, calibration, signal },
+      onProgress: ({ index }) => report({ stage: "calibrating", variant, done: index, total }),
+    });
+    for await (const { blocks } of parts)
+      for (const [name, { bytes }] of blocks) start.set(name, { type: types.get(name)!, bytes });
   }
   const folder = join(store.folder, "training");
   const job = learn(model, backend, start, {
