@@ -194,7 +194,7 @@ async function train(
     const bytes = await roundedWhole(source, valueOrder(source, model), model, backend, rounding);
     start.set(source.name, { type, bytes });
   }
-  const fixed = new Map<string, QuantType>([...types].filter(([, type]) => !learnsCodes(type)));
+  const fixed = new Map([...types].filter(([, type]) => !learnsCodes(type)));
   if (fixed.size > 0) {
     const total = model.config.num_hidden_layers + 2;
     const parts = quantizeCalibrated(model, backend, {
@@ -202,7 +202,7 @@ async function train(
       onProgress: ({ index }) => report({ stage: "calibrating", variant, done: index, total }),
     });
     for await (const { blocks } of parts)
-      for (const [name, { bytes }] of blocks) start.set(name, { type: types.get(name)!, bytes });
+      for (const [name, { bytes }] of blocks) start.set(name, { type: fixed.get(name)!, bytes });
   }
   const folder = join(store.folder, "training");
   const job = learn(model, backend, start, {

@@ -1,8 +1,8 @@
 // A variant on its way into its file: every parameter rounded as it is read, or taken from what a calibrated method has
 // finished.
 
-import { isQuantType } from "../engine/grids.ts";
-import { type WeightType, weightBytes } from "../engine/weights.ts";
+import { isQuantType, type QuantType } from "../engine/grids.ts";
+import { weightBytes } from "../engine/weights.ts";
 import type { Parameter } from "../models/convert.ts";
 import { interleavedHeads } from "../models/gguf-names.ts";
 import { type OpenedModel, writeModel } from "../models/index.ts";
@@ -99,6 +99,6 @@ function errorsOf(
 }
 
 /** Types that a calibrated method decides codes of. */
-export function blockTypes({ tensors }: QuantizePlan): Map<string, WeightType> {
+export function blockTypes({ tensors }: QuantizePlan): Map<string, QuantType> {
   return new Map(tensors.flatMap(({ name, type }) => (isQuantType(type) ? [[name, type] as const] : [])));
 }
