@@ -1,10 +1,11 @@
 // pith evaluate: perplexity of a text, beside a base how far from it; or a task. JSON with --json, a table without.
 
-import { type FileHandle, open, readFile, stat } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import {
   evaluate as evaluateModel,
   type Metric,
   parseTask,
+  readText,
   type Task,
   type TaskAnswer,
   type TaskResult,
@@ -33,9 +34,6 @@ export interface EvaluateOptions extends ModelOptions {
   adapter?: string[];
   json?: boolean;
 }
-
-/** Its tokens and their figures are held in memory. */
-const MAX_TEXT_BYTES = 2 ** 29;
 
 export async function evaluate(nameOrPath: string, options: EvaluateOptions): Promise<void> {
   const { text: textFile, task: taskFile, json } = options;
@@ -227,13 +225,3 @@ function textRows(r: TextResult): [string, string][] {
 
 const precise = (x: number): string =>
   Math.abs(x) >= 1e6 ? x.toExponential(4) : String(Number(x.toPrecision(5)));
-
-async function readText(path: string): Promise<string> {
-  const found = await stat(path).catch(() => undefined);
-  if (!found?.isFile()) throw new Error(`Cannot read ${JSON.stringify(path)}: found no such file`);
-  if (found.size > MAX_TEXT_BYTES)
-    throw new RangeError(
-      `Cannot read ${JSON.stringify(path)}: it has ${found.size} bytes, wanted at most ${MAX_TEXT_BYTES}`,
-    );
-  return new TextDecoder().decode(await readFile(path));
-}

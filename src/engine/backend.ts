@@ -43,6 +43,17 @@ export interface Storage {
   free(): void;
 }
 
+/** A weight whose bytes, rows as in a file, are in memory. */
+export function weightOfBytes(
+  backend: Pick<Backend, "weight">,
+  name: string,
+  shape: readonly number[],
+  { type, bytes }: { readonly type: WeightType; readonly bytes: Uint8Array },
+): Promise<Storage> {
+  const source = { name, read: async (at: number, length: number) => bytes.subarray(at, at + length) };
+  return backend.weight({ name, source, offset: 0, bytes: bytes.length, type, shape });
+}
+
 /** Of keys and values; `q8_0`: 32 components share a scale, 8.5 bits each. */
 export type KvType = "f16" | "f32" | "q8_0";
 /** Tokens in a KV page. */

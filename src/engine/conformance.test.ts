@@ -3,6 +3,7 @@
  * for bit against itself at other step lengths and thread counts.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { COMPUTING } from "../../test/helpers/backends.ts";
 import type { Backend } from "./backend.ts";
 import { createBackend } from "./backends/index.ts";
 import { NativeBackend } from "./backends/native.ts";
@@ -22,17 +23,7 @@ import {
 
 const reference = new ReferenceBackend();
 const native = NativeBackend.available() ? NativeBackend.kernels() : [];
-const BACKENDS = [
-  ...native.map((kernels) => ({
-    label: `native ${kernels}`,
-    options: { backend: "native", kernels, threads: 2 } as const,
-  })),
-  ...WASM_KERNELS.map((kernels) => ({
-    label: `wasm ${kernels}`,
-    options: { backend: "wasm", kernels, threads: 2 } as const,
-  })),
-];
-describe.each(BACKENDS)("$label", ({ options }) => {
+describe.each(COMPUTING)("$label", ({ options }) => {
   let backend: Backend;
   beforeAll(async () => {
     backend = await createBackend(options);

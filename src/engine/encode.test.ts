@@ -1,11 +1,10 @@
 /** Rounding of rows to blocks: every backend against the float64 search, and that against what llama.cpp reaches. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { COMPUTING } from "../../test/helpers/backends.ts";
 import type { Backend } from "./backend.ts";
 import { createBackend } from "./backends/index.ts";
-import { NativeBackend } from "./backends/native.ts";
 import { ReferenceBackend } from "./backends/reference.ts";
-import { WASM_KERNELS } from "./backends/wasm-module.ts";
 import { GRIDS, QUANT_TYPES, type QuantType } from "./grids.ts";
 import { f16ToF32, f32ToF16 } from "./half.ts";
 import { dequantize, weightBytes } from "./weights.ts";
@@ -69,19 +68,8 @@ const reference = new ReferenceBackend();
 const rows = 19;
 const x = weights(rows, 5);
 const importance = importances(11);
-const native = NativeBackend.available() ? NativeBackend.kernels() : [];
-const BACKENDS = [
-  ...native.map((kernels) => ({
-    label: `native ${kernels}`,
-    options: { backend: "native", kernels, threads: 2 } as const,
-  })),
-  ...WASM_KERNELS.map((kernels) => ({
-    label: `wasm ${kernels}`,
-    options: { backend: "wasm", kernels, threads: 2 } as const,
-  })),
-];
 
-describe.each(BACKENDS)("encode, $label", ({ options }) => {
+describe.each(COMPUTING)("encode, $label", ({ options }) => {
   let backend: Backend;
   beforeAll(async () => {
     backend = await createBackend(options);

@@ -7,7 +7,7 @@
  * sqrt(1 + x² / mean x² of the block).
  */
 import { emptyParts, GRIDS, type Grid, type Parts, packParts, type QuantType } from "./grids.ts";
-import { f16ToF32, f32ToF16 } from "./half.ts";
+import { f16ToF32, f32ToF16, roundEven } from "./half.ts";
 
 const STARTS = 16;
 const PASSES = 2;
@@ -55,14 +55,8 @@ const clamp = (x: number, low: number, high: number) => Math.min(Math.max(x, low
 const quotient = (a: number, b: number) => (b === 0 ? 0 : a / b);
 const asF16 = (x: number) => f16ToF32(f32ToF16(x));
 
-function nearest(x: number): number {
-  const low = Math.floor(x);
-  if (x - low === 0.5) return low % 2 === 0 ? low : low + 1;
-  return Math.round(x);
-}
-
 function code(s: Search, x: number, a: number, m: number): number {
-  return nearest(clamp(a === 0 ? 0 : (x + m) / a, s.low, s.high));
+  return roundEven(clamp(a === 0 ? 0 : (x + m) / a, s.low, s.high));
 }
 
 /** Error and sums of a group with codes rounded at (a, m). */
@@ -142,7 +136,7 @@ function chooseUnit(
   for (let i = -8; i <= 8; i++) {
     const unit = asF16(top / (end * (1 + (span / 8) * i)));
     const cost = wanted.reduce((sum, x, g) => {
-      const off = nearest(clamp(quotient(x, unit), low, high)) * unit - x;
+      const off = roundEven(clamp(quotient(x, unit), low, high)) * unit - x;
       return sum + off * off * curve[g]!;
     }, 0);
     if (cost < least) [least, best] = [cost, unit];
@@ -158,13 +152,13 @@ function choose(s: Search, fits: readonly Fit[], groups: readonly Group[]): Stat
   const curve = fits.map((f, g) => (s.min ? f.ll - (f.l * f.l) / groups[g]!.total : f.ll));
   const top = steps.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0);
   const d = chooseUnit(top, s.scales, steps, curve);
-  const sc = steps.map((a) => nearest(clamp(quotient(a, d), low, high)));
+  const sc = steps.map((a) => roundEven(clamp(quotient(a, d), low, high)));
   if (!s.mins) return { error: 0, d, dmin: 0, sc, mn: ones };
   const { mins } = s;
   const totals = groups.map((group) => group.total);
   const wanted = fits.map((f, g) => Math.max(f.m + ((sc[g]! * d - f.a) * f.l) / totals[g]!, 0));
   const dmin = chooseUnit(Math.max(...wanted), mins, wanted, totals);
-  return { error: 0, d, dmin, sc, mn: wanted.map((m) => nearest(clamp(quotient(m, dmin), ...mins))) };
+  return { error: 0, d, dmin, sc, mn: wanted.map((m) => roundEven(clamp(quotient(m, dmin), ...mins))) };
 }
 
 /** The integers near those of the state that leave least, and what they leave. */
@@ -178,7 +172,7 @@ function near(s: Search, state: State, g: number, group: Group): { sc: number; m
     const a = state.d * sc;
     // The minimum of least error at this step, were the codes to stay.
     const moved = quotient(((a - f.a) * f.l - f.r) / group.total, state.dmin);
-    const mn = s.mins ? nearest(clamp(mn0 + moved, ...s.mins)) : mn0;
+    const mn = s.mins ? roundEven(clamp(mn0 + moved, ...s.mins)) : mn0;
     const trial = measure(s, group, a, state.dmin * mn);
     if (trial.rr < best.f.rr) best = { sc, mn, f: trial };
   }

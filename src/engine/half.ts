@@ -1,4 +1,5 @@
-// 16-bit floats (IEEE binary16 and bfloat16) to and from 32-bit ones. Knows nothing of tensors or files.
+// 16-bit floats (IEEE binary16 and bfloat16) to and from 32-bit ones, and rounding to whole numbers. Knows nothing of
+// tensors or files.
 // All conversions round to nearest, ties to even, and keep signed zeros, subnormals and infinities.
 // Hosts are little-endian, as every platform Node runs on in practice.
 
@@ -105,4 +106,10 @@ function f32BitsToBf16(bits: number): number {
 
 function checkLengths(action: string, from: number, to: number): void {
   if (to < from) throw new RangeError(`${action}: the output has ${to} elements, want at least ${from}`);
+}
+
+/** The nearest whole number, ties to even, as the processors' conversions round. */
+export function roundEven(x: number): number {
+  const r = Math.round(x);
+  return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }

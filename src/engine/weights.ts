@@ -132,7 +132,8 @@ function uint16View(bytes: Uint8Array): Uint16Array {
   return new Uint16Array(even.buffer, even.byteOffset, even.length / 2);
 }
 
-function float32View(bytes: Uint8Array): Float32Array {
+/** `bytes` as floats; copied only when it does not start at an address of four. */
+export function float32View(bytes: Uint8Array): Float32Array {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
   return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
 }

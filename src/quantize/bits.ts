@@ -2,7 +2,7 @@
 // divergence from the model as it was. Then bits go, step by step, where a byte buys the most.
 
 import { LocalTeacher } from "../distill/index.ts";
-import type { Backend, Dims, Executable, Storage } from "../engine/backend.ts";
+import { type Backend, type Dims, type Executable, type Storage, weightOfBytes } from "../engine/backend.ts";
 import { fuseLosses } from "../engine/gradients.ts";
 import { isQuantType, type QuantType } from "../engine/grids.ts";
 import { distillation_loss, sum_rows } from "../engine/nn.ts";
@@ -11,7 +11,6 @@ import { WEIGHT_TYPES } from "../engine/weights.ts";
 import {
   declareBatch,
   forward,
-  loadWeight,
   loadWeights,
   modelTables,
   type OpenedModel,
@@ -21,7 +20,7 @@ import { parameterRows } from "../models/rows.ts";
 import { type Calibration, dims, inputs, rowsOf, type TrainBatch } from "../train/index.ts";
 import type { MixType } from "./mix.ts";
 import { type PlanOptions, placesOf, planQuantization, type QuantizePlan } from "./plan.ts";
-import { roundedWhole } from "./round.ts";
+import { roundedWhole, valueOrder } from "./round.ts";
 
 /** Matrices that get one type. */
 export interface Group {
@@ -288,19 +287,9 @@ export class KlMeasure {
 
   async #rounded(name: string, type: MixType, importance: Float32Array | undefined): Promise<Storage> {
     const source = parameterRows(this.#model).find((row) => row.name === name)!;
-    const bytes = await roundedWhole(source, source.order, this.#model, this.#backend, { type, importance });
-    const tensor = {
-      ...this.#model.tensors.get(name)!,
-      ...{ type, offset: 0, bytes: bytes.length },
-      source: {
-        name,
-        size: bytes.length,
-        read: async (offset: number, length: number) => bytes.subarray(offset, offset + length),
-        close: async () => {},
-      },
-    };
-    const tensors = new Map([...this.#model.tensors, [name, tensor]]);
-    return loadWeight({ ...this.#model, tensors }, this.#backend, name, undefined);
+    const order = valueOrder(source, this.#model);
+    const bytes = await roundedWhole(source, order, this.#model, this.#backend, { type, importance });
+    return weightOfBytes(this.#backend, name, source.shape, { type, bytes });
   }
 
   free(): void {

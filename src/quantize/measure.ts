@@ -1,26 +1,19 @@
 // What a quantization has cost: the model as it was and what was written, side by side on a text. And what memory it took.
 
-import { readFile, stat } from "node:fs/promises";
 import type { BackendName } from "../engine/backends/index.ts";
-import { evaluate } from "../evaluate/index.ts";
+import { evaluate, readText } from "../evaluate/index.ts";
 import { loadModel } from "../generate/index.ts";
 import type { OpenedModel } from "../models/index.ts";
 import type { Measured } from "./types.ts";
 
-/** Its tokens and their figures are held in memory. */
-const MAX_TEXT_BYTES = 2 ** 29;
 /** Tokens of a window; a model may know fewer. */
 const CTX = 512;
 
 /** @throws {Error} naming a file that is not there, too large or empty */
 export async function readEvaluationText(path: string): Promise<string> {
-  const there = await stat(path).catch(() => undefined);
-  const cannot = `Cannot read ${JSON.stringify(path)}: `;
-  if (!there?.isFile()) throw new Error(`${cannot}found no such file`);
-  if (there.size > MAX_TEXT_BYTES)
-    throw new RangeError(`${cannot}it has ${there.size} bytes, wanted at most ${MAX_TEXT_BYTES}`);
-  const text = new TextDecoder().decode(await readFile(path));
-  if (text.trim() === "") throw new RangeError(`${cannot}it has no text to measure on`);
+  const text = await readText(path);
+  if (text.trim() === "")
+    throw new RangeError(`Cannot read ${JSON.stringify(path)}: it has no text to measure on`);
   return text;
 }
 

@@ -1,13 +1,12 @@
 // What a quantization takes in memory beyond the program itself, by method: formulas and figures, from shapes alone.
 
-import { isQuantType } from "../engine/grids.ts";
 import { record } from "../engine/program.ts";
 import type { Tensor } from "../engine/tensor.ts";
 import { declareBatch, forward, type OpenedModel, parameterTypes, plainModule } from "../models/index.ts";
 import { packedBytes } from "../models/memory.ts";
-import { CALIBRATION_TOKENS } from "../train/index.ts";
+import { CALIBRATION_CTX, CALIBRATION_STEP, CALIBRATION_TOKENS } from "../train/index.ts";
 import { learnMemory } from "./learned.ts";
-import type { QuantizePlan } from "./plan.ts";
+import { blockTypes, type QuantizePlan } from "./plan.ts";
 import type { QuantizeMethod, QuantizeOptions } from "./types.ts";
 
 export interface MemoryPart {
@@ -23,9 +22,6 @@ export interface QuantizeMemory {
 
 /** Values that are rounded at a time. */
 const PIECE_VALUES = 2 ** 20;
-/** Tokens of a step over calibration data. */
-const STEP_TOKENS = 1024;
-const DEFAULT_CTX = 512;
 
 /** What a method takes for a model and a plan. */
 export function quantizeMemory(
@@ -49,7 +45,7 @@ export function quantizeMemory(
   const piece = Math.max(PIECE_VALUES, ...tensors.map(({ shape }) => shape.at(-1) ?? 1), ...moved);
   add("rows on their way into the file", `16 bytes · ${piece} values`, 16 * piece);
   if (method === "rtn") return sum(parts);
-  const longest = Math.min(ctx ?? DEFAULT_CTX, config.max_position_embeddings);
+  const longest = Math.min(ctx ?? CALIBRATION_CTX, config.max_position_embeddings);
   const T = samples === undefined ? (tokens ?? CALIBRATION_TOKENS) : samples * longest;
   const width = config.hidden_size;
   add("hidden states, before and behind a part", `2 · 4 · ${T} tokens · ${width}`, 8 * T * width);
@@ -61,15 +57,14 @@ export function quantizeMemory(
   const types = new Map(parameterTypes(model).map(({ name, type, shape }) => [name, { type, shape }]));
   const packed = byPart((name) => packedBytes(types.get(name)!.type, types.get(name)!.shape));
   add("weights of the largest part", "as in the file", packed);
-  const mlp = 4 * STEP_TOKENS * (3 * config.intermediate_size + 8 * width);
-  add("activations of a step", `4 · ${STEP_TOKENS} · (3 · intermediate + 8 · hidden)`, mlp);
+  const mlp = 4 * CALIBRATION_STEP * (3 * config.intermediate_size + 8 * width);
+  add("activations of a step", `4 · ${CALIBRATION_STEP} · (3 · intermediate + 8 · hidden)`, mlp);
   if (method === "imatrix") return sum(parts);
   if (method === "learned") {
-    const limits = { ctx: longest, tokens: Math.max(longest, STEP_TOKENS), sequences: STEP_TOKENS };
-    const types = new Map(
-      plan.tensors.flatMap(({ name, type }) => (isQuantType(type) ? [[name, type] as const] : [])),
-    );
-    const learning = learnMemory(model, types, { calibration: { batches: [], digests: {}, limits } });
+    const limits = { ctx: longest, tokens: Math.max(longest, CALIBRATION_STEP), sequences: CALIBRATION_STEP };
+    const learning = learnMemory(model, blockTypes(plan), {
+      calibration: { batches: [], digests: {}, limits },
+    });
     add("the model as it was, which teaches", "weights and a step", learning.teacher);
     add("codes and what scales them", "1.06 or 4 bytes a code, 8 to 20 a group", learning.weights);
     add("gradients and moments of what is trained", "12 bytes a number", learning.optimizer);

@@ -9,13 +9,14 @@ import { type Calibration, type QuantizedMatrix, readCalibration, startedWith } 
 import { type ChosenMix, candidates, chooseMix } from "./bits.ts";
 import { quantizeCalibrated } from "./calibrated.ts";
 import { learn, learnsCodes } from "./learned.ts";
+import { blockTypes } from "./plan.ts";
 import type { Setting, Wanted } from "./quantize.ts";
-import { roundedWhole } from "./round.ts";
+import { roundedWhole, valueOrder } from "./round.ts";
 import { Store } from "./store.ts";
 import { measureImportance } from "./stream.ts";
 import { unfinished } from "./target.ts";
 import type { QuantizeOptions } from "./types.ts";
-import { blockTypes, type Chosen, valueOrder } from "./write.ts";
+import type { Chosen } from "./write.ts";
 
 /** Targets that calibration data must have: of less, nothing is learned. */
 const MIN_TARGETS = 64;
@@ -111,10 +112,8 @@ export async function choose(setting: Setting, shared: Shared, wanted: Wanted): 
     case "awq":
     case "gptq":
       return keeping(setting, shared, wanted, (...how) => calibrate(...how, wanted.method as "awq" | "gptq"));
-    case "learned": {
-      const importance = await shared.importance(wanted.name);
-      return keeping(setting, shared, wanted, (...how) => train(...how, importance));
-    }
+    case "learned":
+      return keeping(setting, shared, wanted, (...how) => train(...how, shared));
   }
 }
 
@@ -181,28 +180,31 @@ async function train(
   wanted: Wanted,
   calibration: Calibration,
   store: Store,
-  importance: ReadonlyMap<string, Float32Array>,
+  shared: Shared,
 ): Promise<void> {
   const { model, backend, options, report, signal } = setting;
   const variant = wanted.name;
   const start = new Map<string, QuantizedMatrix>();
-  const types = blockTypes(wanted.plan);
-  for (const source of parameterRows(model)) {
-    const type = types.get(source.name);
-    if (type === undefined) continue;
-    const rounding = { type, importance: importance.get(source.name) };
-    const bytes = await roundedWhole(source, valueOrder(source, model), model, backend, rounding);
-    start.set(source.name, { type, bytes });
+  const types = [...blockTypes(wanted.plan)];
+  const coded = new Map(types.filter(([, type]) => learnsCodes(type)));
+  const fixed = new Map(types.filter(([, type]) => !learnsCodes(type)));
+  if (coded.size > 0) {
+    const importance = await shared.importance(variant);
+    for (const source of parameterRows(model)) {
+      const type = coded.get(source.name);
+      if (type === undefined) continue;
+      const rounding = { type, importance: importance.get(source.name) };
+      const bytes = await roundedWhole(source, valueOrder(source, model), model, backend, rounding);
+      start.set(source.name, { type, bytes });
+    }
   }
-  const fixed = new Map([...types].filter(([, type]) => !learnsCodes(type)));
   if (fixed.size > 0) {
     const total = model.config.num_hidden_layers + 2;
     const parts = quantizeCalibrated(model, backend, {
       ...{ method: "gptq" as const, types: fixed, calibration, signal },
       onProgress: ({ index }) => report({ stage: "calibrating", variant, done: index, total }),
     });
-    for await (const { blocks } of parts)
-      for (const [name, { bytes }] of blocks) start.set(name, { type: fixed.get(name)!, bytes });
+    for await (const { blocks } of parts) for (const [name, block] of blocks) start.set(name, block);
   }
   const folder = join(store.folder, "training");
   const job = learn(model, backend, start, {

@@ -189,3 +189,8 @@ function notesOf(
     );
   return notes;
 }
+
+/** Types that a calibrated method decides codes of. */
+export function blockTypes({ tensors }: QuantizePlan): Map<string, QuantType> {
+  return new Map(tensors.flatMap(({ name, type }) => (isQuantType(type) ? [[name, type] as const] : [])));
+}

@@ -3,7 +3,15 @@
 
 import type { Backend } from "../engine/backend.ts";
 import { isQuantType } from "../engine/grids.ts";
-import { dequantize, quantize, type WeightType, type WritableType, weightBytes } from "../engine/weights.ts";
+import {
+  dequantize,
+  float32View,
+  quantize,
+  type WeightType,
+  type WritableType,
+  weightBytes,
+} from "../engine/weights.ts";
+import { interleavedHeads } from "../models/gguf-names.ts";
 import type { OpenedModel } from "../models/index.ts";
 import { encodeRows, type RowSource } from "../models/rows.ts";
 
@@ -79,7 +87,7 @@ export async function* roundedRows(
   };
   try {
     for await (const piece of encodeRows(source, "f32", order, gguf, config)) {
-      const values = floats(piece);
+      const values = float32View(piece);
       const next = { values, bytes: encode(values) };
       next.bytes.catch(() => {}); // thrown where it is awaited
       const done = before && (await finish());
@@ -110,9 +118,12 @@ export async function roundedWhole(
   return bytes;
 }
 
-function floats(bytes: Uint8Array): Float32Array {
-  const own = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-  return new Float32Array(own.buffer, own.byteOffset, own.length / 4);
+/** The order that `parameterValues` gives rows in: heads are put back, what else GGUF orders otherwise is as in the file. */
+export function valueOrder(
+  { name, order }: RowSource,
+  { definition, config }: OpenedModel,
+): RowSource["order"] {
+  return interleavedHeads(definition.gguf, config, name) === undefined ? order : "hf";
 }
 
 function checkFinite(values: Float32Array): void {

@@ -1,7 +1,7 @@
 // A model run over calibration tokens part by part (embedding, blocks, head): hidden states are kept between parts, and only
 // one part's weights are loaded. What flows into each linear is measured by reductions in the program itself.
 
-import type { Backend, Executable, Storage } from "../engine/backend.ts";
+import { type Backend, type Executable, type Storage, weightOfBytes } from "../engine/backend.ts";
 import { accumulate, accumulate_tn, mul, sum_rows } from "../engine/nn.ts";
 import { type Program, record } from "../engine/program.ts";
 import type { Node, Recorder, Shape, Tensor } from "../engine/tensor.ts";
@@ -380,9 +380,7 @@ async function storageOf(
 ): Promise<Storage> {
   const shape = definition.params(config).get(name)!;
   if (value instanceof Float32Array) return backend.dense("f32", shape, value);
-  const { type, bytes } = value;
-  const source = { name, read: async (at: number, length: number) => bytes.subarray(at, at + length) };
-  return backend.weight({ name, source, offset: 0, bytes: bytes.length, type, shape });
+  return weightOfBytes(backend, name, shape, value);
 }
 
 /**

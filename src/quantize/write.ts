@@ -1,16 +1,15 @@
 // A variant on its way into its file: every parameter rounded as it is read, or taken from what a calibrated method has
 // finished.
 
-import { isQuantType, type QuantType } from "../engine/grids.ts";
+import { isQuantType } from "../engine/grids.ts";
 import { weightBytes } from "../engine/weights.ts";
 import type { Parameter } from "../models/convert.ts";
-import { interleavedHeads } from "../models/gguf-names.ts";
 import { type OpenedModel, writeModel } from "../models/index.ts";
 import type { RowSource } from "../models/rows.ts";
 import { packedParameter, packing } from "./compressed-tensors.ts";
-import type { PlannedTensor, QuantizePlan } from "./plan.ts";
+import type { PlannedTensor } from "./plan.ts";
 import type { Setting, Wanted } from "./quantize.ts";
-import { ErrorSum, roundedRows } from "./round.ts";
+import { ErrorSum, roundedRows, valueOrder } from "./round.ts";
 import type { Finished } from "./store.ts";
 import type { TensorError } from "./types.ts";
 
@@ -77,14 +76,6 @@ function finishedRows(source: RowSource, model: OpenedModel, finished: Finished)
   };
 }
 
-/** The order that `parameterValues` gives rows in: heads are put back, what else GGUF orders otherwise is as in the file. */
-export function valueOrder(
-  { name, order }: RowSource,
-  { definition, config }: OpenedModel,
-): RowSource["order"] {
-  return interleavedHeads(definition.gguf, config, name) === undefined ? order : "hf";
-}
-
 function errorsOf(
   tensors: readonly PlannedTensor[],
   sums: ReadonlyMap<string, ErrorSum>,
@@ -96,9 +87,4 @@ function errorsOf(
     const sum = sums.get(name);
     return sum ? [{ name, type, relative_error: sum.relative }] : [];
   });
-}
-
-/** Types that a calibrated method decides codes of. */
-export function blockTypes({ tensors }: QuantizePlan): Map<string, QuantType> {
-  return new Map(tensors.flatMap(({ name, type }) => (isQuantType(type) ? [[name, type] as const] : [])));
 }

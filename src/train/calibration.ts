@@ -33,11 +33,21 @@ export interface Calibration {
 }
 
 export const CALIBRATION_TOKENS = 32768;
-const DEFAULT_CTX = 512;
-const BATCH_TOKENS = 1024;
+/** Tokens of a sequence, and of a step, where nobody says. */
+export const CALIBRATION_CTX = 512;
+export const CALIBRATION_STEP = 1024;
 const MAX_SEQUENCES = 128;
 /** Names the stream of random numbers. */
 const STREAM = 96;
+
+/** @throws {RangeError} on a window of tokens longer than `model` was trained for */
+export function checkContext(verb: string, model: OpenedModel, ctx: number): void {
+  const longest = model.config.max_position_embeddings;
+  if (!(Number.isInteger(ctx) && ctx >= 2 && ctx <= longest))
+    throw new RangeError(
+      `Cannot ${verb} ${JSON.stringify(model.name)} with a context of ${ctx}: wanted a whole number from 2 to ${longest}, for which it was trained`,
+    );
+}
 
 /**
  * @param verb what an error says cannot be done, e.g. "prune"
@@ -50,12 +60,9 @@ export async function readCalibration(
   signal: AbortSignal,
 ): Promise<Calibration> {
   const longest = model.config.max_position_embeddings;
-  const { ctx = Math.min(longest, DEFAULT_CTX), tokens = CALIBRATION_TOKENS, seed = 0 } = options;
+  const { ctx = Math.min(longest, CALIBRATION_CTX), tokens = CALIBRATION_TOKENS, seed = 0 } = options;
   const cannot = `Cannot ${verb} ${JSON.stringify(model.name)} with `;
-  if (!(Number.isInteger(ctx) && ctx >= 2 && ctx <= longest))
-    throw new RangeError(
-      `${cannot}a context of ${ctx}: wanted a whole number from 2 to ${longest}, for which it was trained`,
-    );
+  checkContext(verb, model, ctx);
   for (const [name, value] of Object.entries({ tokens, samples: options.samples ?? 1 }))
     if (!(Number.isInteger(value) && value >= 1))
       throw new RangeError(`${cannot}${name} ${value}: wanted a whole number, 1 or more`);
@@ -74,7 +81,7 @@ export async function readCalibration(
       `${cannot}${stats.files.map(({ file }) => file).join(", ")}: no sample has a token to predict`,
     );
   const order = [...new Random(seed, STREAM).permutation(usable.length)].map((i) => usable[i]!);
-  const limits: Limits = { ctx, tokens: Math.max(ctx, BATCH_TOKENS), sequences: MAX_SEQUENCES };
+  const limits: Limits = { ctx, tokens: Math.max(ctx, CALIBRATION_STEP), sequences: MAX_SEQUENCES };
   const chosen =
     options.samples === undefined ? firstSamples(order, tokens) : order.slice(0, options.samples);
   const batches = packItems(chosen, limits);

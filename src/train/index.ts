@@ -11,6 +11,8 @@ export {
   windowBatches,
 } from "./batches.ts";
 export {
+  CALIBRATION_CTX,
+  CALIBRATION_STEP,
   CALIBRATION_TOKENS,
   type Calibration,
   type CalibrationOptions,

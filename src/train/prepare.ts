@@ -13,6 +13,7 @@ import {
 } from "../models/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { type Batches, checkItems, type Item, packedBatches, packItems } from "./batches.ts";
+import { checkContext } from "./calibration.ts";
 import { type Settings, startedWith } from "./checkpoint.ts";
 import { digestOf } from "./corpus.ts";
 import {
@@ -279,12 +280,8 @@ async function readData(
   signal: AbortSignal,
 ): Promise<ReadData> {
   const { eval_share = 0, seed = 0 } = options;
-  const longest = model.config.max_position_embeddings;
-  const ctx = options.ctx ?? Math.min(longest, DEFAULT_CTX);
-  if (!(Number.isInteger(ctx) && ctx >= 2 && ctx <= longest))
-    throw new RangeError(
-      `Cannot tune ${JSON.stringify(model.name)} with a context of ${ctx}: wanted a whole number from 2 to ${longest}, for which it was trained`,
-    );
+  const ctx = options.ctx ?? Math.min(model.config.max_position_embeddings, DEFAULT_CTX);
+  checkContext("tune", model, ctx);
   if (!(eval_share >= 0 && eval_share < 1) || (eval_share > 0 && options.eval !== undefined))
     throw new RangeError(
       `Cannot keep ${eval_share} of the data for evaluation: wanted a share below 1, and no files for it`,

@@ -17,7 +17,7 @@ import type {
 import { kvBlockBytes, PAGE } from "../backend.ts";
 import { encodeRows } from "../encode.ts";
 import type { QuantType } from "../grids.ts";
-import { f16ToF32, f32ToF16 } from "../half.ts";
+import { f16ToF32, f32ToF16, roundEven } from "../half.ts";
 import { checkKvPage } from "../kv-pages.ts";
 import type { CoreOp, Value } from "../op.ts";
 import { OPS } from "../ops/index.ts";
@@ -170,12 +170,6 @@ const ROUND: Record<KvType, (head: Float64Array) => Float64Array> = {
     return head;
   },
 };
-
-function roundEven(x: number): number {
-  const low = Math.floor(x);
-  if (x - low === 0.5) return low % 2 === 0 ? low : low + 1;
-  return Math.round(x);
-}
 
 async function readAll(source: ByteSource, offset: number, bytes: number): Promise<Uint8Array> {
   const data = await source.read(offset, bytes);

@@ -1,5 +1,5 @@
 /** Runs one case on one backend: makes the operands, records the op alone, binds, runs, and reads everything it wrote. */
-import { type Backend, type Dims, PAGE } from "../backend.ts";
+import { type Backend, type Dims, PAGE, weightOfBytes } from "../backend.ts";
 import { record } from "../program.ts";
 import { elements, type Shape, symbol, type Tensor } from "../tensor.ts";
 import { isWritable, quantize, type WeightType } from "../weights.ts";
@@ -126,11 +126,7 @@ async function makeWeight(
   const bytes = isWritable(type)
     ? quantize(type, values)
     : randomBlocks(type, values.length, values.length % 16);
-  const source = {
-    name: "case",
-    read: async (offset: number, length: number) => bytes.subarray(offset, offset + length),
-  };
-  return backend.weight({ name, source, offset: 0, bytes: bytes.length, type, shape });
+  return weightOfBytes(backend, name, shape, { type, bytes });
 }
 
 /** A pool in which positions 0..69 of the first sequence and 0..2 of the second are written. */

@@ -1,4 +1,5 @@
 /** Matrix products. A weight w is [N, K] (rows = output features), as model files store it. */
+import { roundEven } from "../half.ts";
 import { matmul_nn as nn, matmul_nt as nt, matmul_tn as tn } from "../nn.ts";
 import type { CoreOp, OutputSpec } from "../op.ts";
 import type { Shape, Tensor } from "../tensor.ts";
@@ -28,11 +29,6 @@ export function roundActivations(x: ArrayLike<number>, n: number): Float64Array 
       y[i] = roundEven(Math.fround(Math.fround(y[i]!) * inverse)) * d;
   }
   return y;
-}
-
-function roundEven(x: number): number {
-  const r = Math.round(x);
-  return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }
 
 /** True for types whose matmul may take int8 activations: those whose codes are integers. */

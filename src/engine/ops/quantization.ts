@@ -3,7 +3,7 @@
  * type is scale_groups of its codes; where the scales are integers times a float, they are scale_groups themselves.
  */
 
-import { f16ToF32, f32ToF16 } from "../half.ts";
+import { f16ToF32, f32ToF16, roundEven } from "../half.ts";
 import { scale_groups_grad as groupsGrad } from "../nn.ts";
 import type { CoreOp, Value } from "../op.ts";
 import type { Tensor } from "../tensor.ts";
@@ -42,12 +42,12 @@ const encode = ({ group, range }: ScaleGroupsAttrs) => ({
   floats: range ? [...range] : [0, 0],
 });
 
-function rounded(x: number, { range }: ScaleGroupsAttrs): number {
-  if (!range) return x;
-  const clamped = Math.max(range[0], Math.min(range[1], x));
-  const r = Math.round(clamped);
-  return r - clamped === 0.5 && r % 2 !== 0 ? r - 1 : r;
+/** The whole number within `[low, high]` that is nearest to `x`, ties to even: what `scale_groups` makes of a code. */
+export function nearestCode(x: number, [low, high]: readonly [number, number]): number {
+  return roundEven(Math.max(low, Math.min(high, x)));
 }
+
+const rounded = (x: number, { range }: ScaleGroupsAttrs) => (range ? nearestCode(x, range) : x);
 
 const groupOf = (i: number, K: number, group: number) =>
   Math.floor(i / K) * (K / group) + Math.floor((i % K) / group);

@@ -2,7 +2,7 @@
 // straight through, and the norms and biases beside them. What a program computes with is what the blocks will hold.
 // N, K: output and input features of a matrix · G, S: groups and blocks of a row
 
-import type { Backend, Storage } from "../../engine/backend.ts";
+import { type Backend, type Storage, weightOfBytes } from "../../engine/backend.ts";
 import {
   GRIDS,
   isQuantType,
@@ -13,6 +13,7 @@ import {
 } from "../../engine/grids.ts";
 import { f16ToF32, f32ToF16 } from "../../engine/half.ts";
 import { add, matmul_nt, mul, round_half, scale_groups } from "../../engine/nn.ts";
+import { nearestCode } from "../../engine/ops/quantization.ts";
 import type { Recorder, Tensor } from "../../engine/tensor.ts";
 import { type WeightType, weightBytes } from "../../engine/weights.ts";
 import {
@@ -171,13 +172,16 @@ export async function quantizedTrainable(
       const found = described.matrices.get(name);
       if (trained.has(name)) dense(name, shape, await parameterValues(model, name));
       else if (!given) storages.set(name, await loadWeight(model, backend, name, options.signal));
-      else if (!found) storages.set(name, await packed(backend, name, shape, given));
+      else if (!found) storages.set(name, await weightOfBytes(backend, name, shape, given));
       else {
         const matrix = { ...found, parts: unpackParts(found.type, given.bytes, found.N * found.K) };
         matrices.set(name, matrix);
         for (const [name, { shape, values }] of await startOf(matrix, model)) dense(name, shape, values);
         if (!matrix.codes)
-          storages.set(firstName(name, "codes"), await packed(backend, name, shape, wholeNumbers(matrix)));
+          storages.set(
+            firstName(name, "codes"),
+            await weightOfBytes(backend, name, shape, wholeNumbers(matrix)),
+          );
       }
     }
   } catch (error) {
@@ -232,19 +236,6 @@ async function startOf(
     all.set(trainedName(name, "codes"), { shape: [N, K], values });
   }
   return all;
-}
-
-function packed(
-  backend: Backend,
-  name: string,
-  shape: readonly number[],
-  { type, bytes }: QuantizedMatrix,
-): Promise<Storage> {
-  const source = {
-    name,
-    read: async (offset: number, length: number) => bytes.subarray(offset, offset + length),
-  };
-  return backend.weight({ name, source, offset: 0, bytes: bytes.length, type, shape });
 }
 
 /** Codes less their zero as a weight of eight bits, whose scale is 1. */
@@ -353,13 +344,13 @@ function learned(matrix: Matrix, read: (name: string) => Float32Array): Parts {
     const u = read(trainedName(name, "mins"));
     const { mins: from, unit } = minima(matrix);
     const moved = from.map((m, i) => m + Math.fround(unit[i]! * u[i]!));
-    if (mins) leasts = Int8Array.from(moved, (m) => within(m, mins));
+    if (mins) leasts = Int8Array.from(moved, (m) => nearestCode(m, mins));
     else dmin = moved.map(half);
   }
   const x = matrix.codes && read(trainedName(name, "codes"));
   return {
-    codes: x ? Uint8Array.from(x, (c) => within(c, [-zero, levels - 1 - zero]) + zero) : parts.codes,
-    scales: s && Int8Array.from(parts.scales!, (n, i) => within(Math.fround(n * s[i]!), scales)),
+    codes: x ? Uint8Array.from(x, (c) => nearestCode(c, [-zero, levels - 1 - zero]) + zero) : parts.codes,
+    scales: s && Int8Array.from(parts.scales!, (n, i) => nearestCode(Math.fround(n * s[i]!), scales)),
     mins: leasts,
     d: parts.d.map((d, i) => half(Math.fround(d * t[i]!))),
     dmin,
@@ -367,10 +358,3 @@ function learned(matrix: Matrix, read: (name: string) => Float32Array): Parts {
 }
 
 const half = (x: number) => f16ToF32(f32ToF16(x));
-
-/** To the nearest whole number, ties to even. */
-function within(x: number, [low, high]: readonly [number, number]): number {
-  const clamped = Math.max(low, Math.min(high, x));
-  const r = Math.round(clamped);
-  return r - clamped === 0.5 && r % 2 !== 0 ? r - 1 : r;
-}
