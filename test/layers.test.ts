@@ -14,15 +14,38 @@ const MAY: Record<string, readonly string[]> = {
   models: ["engine", "formats", "hub", "tokenizer"],
   generate: ["engine", "formats", "tokenizer", "models"],
   embed: ["engine", "formats", "tokenizer", "models"],
-  train: ["engine", "formats", "tokenizer", "models"],
+  // Pages and charts of what other folders found.
+  report: ["engine"],
+  train: ["engine", "formats", "tokenizer", "models", "report"],
   // Tasks are answered by generating.
   evaluate: ["engine", "formats", "tokenizer", "models", "generate"],
   // Teachers elsewhere: endpoints over HTTP.
   remote: ["formats", "hub", "tokenizer"],
-  prune: ["engine", "formats", "tokenizer", "models", "train"],
-  distill: ["engine", "formats", "tokenizer", "models", "generate", "train", "evaluate", "remote", "prune"],
+  prune: ["engine", "formats", "tokenizer", "models", "report", "train"],
+  distill: [
+    "engine",
+    "formats",
+    "tokenizer",
+    "models",
+    "report",
+    "generate",
+    "train",
+    "evaluate",
+    "remote",
+    "prune",
+  ],
   // Variants are measured (evaluate), learned ones trained (train, distill).
-  quantize: ["engine", "formats", "tokenizer", "models", "generate", "train", "evaluate", "distill"],
+  quantize: [
+    "engine",
+    "formats",
+    "tokenizer",
+    "models",
+    "report",
+    "generate",
+    "train",
+    "evaluate",
+    "distill",
+  ],
   cli: [
     "engine",
     "formats",

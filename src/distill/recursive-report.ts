@@ -2,8 +2,8 @@
 
 import { basename, join } from "node:path";
 import { writeFileAtomic } from "../formats/index.ts";
-import { grouped, htmlPage, htmlRows, htmlTable, settingRows } from "../train/page.ts";
-import { type Chart, escapeXml, lineChart } from "../train/svg.ts";
+import { grouped, htmlPage, htmlRows, htmlTable, settingRows } from "../report/page.ts";
+import { type Chart, escapeXml, lineChart } from "../report/svg.ts";
 import type { Generation } from "./recursive.ts";
 
 export interface RecursiveReport {

@@ -3,8 +3,8 @@
 import { basename, join } from "node:path";
 import type { Backend } from "../engine/backend.ts";
 import { writeFileAtomic } from "../formats/index.ts";
-import { grouped, htmlPage, htmlRows, htmlTable, madeWith, nats, settingRows } from "../train/page.ts";
-import { type Chart, escapeXml, lineChart, type Series } from "../train/svg.ts";
+import { grouped, htmlPage, htmlRows, htmlTable, madeWith, nats, settingRows } from "../report/page.ts";
+import { type Chart, escapeXml, lineChart, type Series } from "../report/svg.ts";
 import type { Kept } from "./layout.ts";
 import type { Choice, PruneResult } from "./prune.ts";
 import type { Sizes } from "./sizes.ts";

@@ -6,8 +6,8 @@ import { basename, join } from "node:path";
 import type { Backend } from "../engine/backend.ts";
 import { writeFileAtomic } from "../formats/index.ts";
 import { parseJson } from "../formats/json.ts";
-import { grouped, htmlPage, htmlRows, htmlTable, madeWith, settingRows } from "../train/page.ts";
-import { type Chart, escapeXml, lineChart } from "../train/svg.ts";
+import { grouped, htmlPage, htmlRows, htmlTable, lost, madeWith, settingRows } from "../report/page.ts";
+import { type Chart, escapeXml, lineChart } from "../report/svg.ts";
 import type { Target } from "./target.ts";
 import type { QuantizeOptions, QuantizeResult, TensorError, Variant } from "./types.ts";
 
@@ -117,12 +117,6 @@ function quantizeHtml({ model, options, backend }: QuantizeReport, result: Quant
 
 const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 2 : 1)} MB`;
 const digits = (x: number, count = 5) => String(Number(x.toPrecision(count)));
-
-/** A log ratio of perplexities as a percentage: "+1.23 % ± 0.04". */
-export function lost(log_ratio: number, error: number): string {
-  const percent = 100 * Math.expm1(log_ratio);
-  return `${percent < 0 ? "" : "+"}${percent.toFixed(2)} % ± ${(100 * Math.exp(log_ratio) * error).toFixed(2)}`;
-}
 
 function typeRows(name: string, { tensors }: Variant["plan"]): string[][] {
   const byType = new Map<string, { tensors: number; weights: number; bytes: number }>();

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import type { Backend } from "../engine/backend.ts";
 import { writeFileAtomic } from "../formats/index.ts";
 import { mib } from "../models/index.ts";
-import { duration, grouped, htmlPage, htmlRows, madeWith, nats, settingRows } from "./page.ts";
+import { duration, grouped, htmlPage, htmlRows, madeWith, nats, settingRows } from "../report/page.ts";
+import { type Chart, escapeXml, lineChart } from "../report/svg.ts";
 import type { TrainPlan } from "./plan.ts";
-import { type Chart, escapeXml, lineChart } from "./svg.ts";
 import type { FitResult } from "./trainer.ts";
 
 export interface Report {

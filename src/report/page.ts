@@ -63,6 +63,12 @@ export function nats(loss: number): string {
   return `${loss.toFixed(4)} (perplexity ${Number(Math.exp(loss).toPrecision(4))})`;
 }
 
+/** A log ratio of perplexities as a percentage: "+1.23 % ± 0.04". */
+export function lost(log_ratio: number, error: number): string {
+  const percent = 100 * Math.expm1(log_ratio);
+  return `${percent < 0 ? "" : "+"}${percent.toFixed(2)} % ± ${(100 * Math.exp(log_ratio) * error).toFixed(2)}`;
+}
+
 /** 75 -> "1 min 15 s" */
 export function duration(seconds: number): string {
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
