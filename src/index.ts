@@ -81,6 +81,19 @@ export {
   type QuantizeResult,
   quantize,
 } from "./quantize/index.ts";
+export {
+  defineRecipe,
+  dryRunMake,
+  type MadeStep,
+  type MakeEvent,
+  type MakeOptions,
+  type MakeResult,
+  make,
+  openRecipe,
+  type Recipe,
+  type Step,
+  step,
+} from "./recipe/index.ts";
 export type { ChatMessage } from "./tokenizer/index.ts";
 export {
   type DryRun,

@@ -1,10 +1,10 @@
 // What verbs print with: text on stdout, everything about it on stderr; nothing a file names can move the cursor.
 
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { version } from "../formats/version.ts";
 import { oneLine, visible } from "../formats/visible.ts";
 
-export { oneLine, visible };
+export { oneLine, version, visible };
 
 /** Writes text of a model. A terminal gets no control characters but line ends and tabs; a pipe gets every byte. */
 export async function writeText(text: string): Promise<void> {
@@ -42,9 +42,4 @@ export function figure(value: number): string {
 export function bytes(value: number): string {
   if (value < 2 ** 20) return `${figure(value / 1024)} KiB`;
   return value < 2 ** 30 ? `${figure(value / 2 ** 20)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`;
-}
-
-/** Of this package. */
-export function version(): string {
-  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
 }

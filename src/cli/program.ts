@@ -319,6 +319,17 @@ export function program(): Command {
     .option("--json", "print JSON at the end")
     .action(async (model, options) => (await import("./quantize.ts")).quantize(model, options));
 
+  pith
+    .command("make")
+    .description("Make what a recipe states: of its steps those that changed, in their order.")
+    .argument("[recipe]", "a recipe.mjs (.js, .ts), or the folder that has one (default: this one)", ".")
+    .argument("[step...]", "steps to make, and what they read (default: all)")
+    .option("--only", "the named steps alone, on what is there of the others")
+    .option("--force <step>", "make this step from its beginning; may be given more than once", collect)
+    .option("--dry-run", "show which steps would be made, and why, and make nothing")
+    .option("--json", "print JSON at the end")
+    .action(async (recipe, steps, options) => (await import("./make.ts")).make(recipe, steps, options));
+
   const exporting = pith
     .command("export")
     .description("Write a PEFT adapter as a GGUF adapter, or back, and measure that both do the same.")

@@ -1,8 +1,8 @@
 // A page that needs nothing else: no script, readable in light and in dark. What reports are made of.
 
-import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import type { Backend } from "../engine/backend.ts";
+import { version } from "../formats/version.ts";
 import { escapeXml } from "./svg.ts";
 
 /** The page of a report. Sections are HTML; empty ones are left out. */
@@ -42,9 +42,8 @@ export function settingRows(value: unknown, name = ""): [string, string][] {
 
 /** The program, the machine and the time. */
 export function madeWith({ name, kernels, threads }: Pick<Backend, "name" | "kernels" | "threads">) {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   return [
-    ["pith", version],
+    ["pith", version()],
     ["Node", `${process.version} on ${process.platform} ${process.arch}`],
     ["Processor", `${cpus()[0]?.model ?? "unknown"}, ${threads} threads, ${name} ${kernels}`],
     ["Written", new Date().toISOString()],

@@ -1,0 +1,99 @@
+// Whether a step has to be made, and why; the same for making and for telling beforehand.
+
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Digests, FileDigests } from "./files.ts";
+import { type Recipe, readBy, type Step } from "./recipe.ts";
+import { differences, type MadeBefore, type ResolvedStep, resolveStep } from "./settings.ts";
+import { readState, type StepState } from "./state.ts";
+import { placeOf } from "./verbs.ts";
+
+/** A step of a recipe, looked at. */
+export interface Looked {
+  readonly resolved: ResolvedStep;
+  readonly state: StepState | undefined;
+  /** Why it has to be made; none: it is there as it would be made. */
+  readonly why: readonly string[];
+  /** It was begun with the same settings, and goes on. */
+  readonly resume: boolean;
+}
+
+/** A recipe in its folder: where steps lie, what is known of them. */
+export class Workshop implements MadeBefore {
+  readonly recipe: Recipe;
+  readonly out: string;
+  readonly digests: Digests;
+  readonly states = new Map<string, StepState>();
+  readonly #names: ReadonlyMap<Step, string>;
+
+  constructor(recipe: Recipe, out: string, digests: Digests) {
+    this.recipe = recipe;
+    this.out = out;
+    this.digests = digests;
+    this.#names = new Map(Object.entries(recipe.steps).map(([name, step]) => [step, name]));
+  }
+
+  nameOf(step: Step): string {
+    return this.#names.get(step)!;
+  }
+
+  placeOf(name: string) {
+    const { verb, options } = this.recipe.steps[name]!;
+    return placeOf(this.out, name, verb, options);
+  }
+
+  pathOf(step: Step): string {
+    return this.placeOf(this.nameOf(step)).path;
+  }
+
+  figuresOf(step: Step) {
+    return this.states.get(this.nameOf(step))?.made?.figures ?? {};
+  }
+
+  /** Names of the steps that a step reads. */
+  readBy(name: string): string[] {
+    return readBy(this.recipe.steps[name]!).map((step) => this.nameOf(step));
+  }
+
+  /** Whether a step was made once. */
+  async known(name: string): Promise<boolean> {
+    return (await readState(this.out, name))?.made !== undefined;
+  }
+
+  /**
+   * Looks at a step whose inputs are there.
+   * @param forced it shall be made in any case, from its beginning
+   */
+  async look(name: string, forced: boolean): Promise<Looked> {
+    const state = await readState(this.out, name);
+    if (state) this.states.set(name, state);
+    const resolved = await resolveStep(name, this.recipe.steps[name]!, this, this.digests);
+    if (!state) {
+      const { folder } = this.placeOf(name);
+      if (await stat(folder).catch(() => undefined))
+        throw new Error(
+          `Cannot make ${name}: ${JSON.stringify(folder)} is there, and was not made by this recipe; move it away, or name the step or the recipe's out otherwise`,
+        );
+      return { resolved, state, why: ["it was never made"], resume: false };
+    }
+    if (forced) return { resolved, state, why: ["asked for"], resume: false };
+    const why = differences(state.settings, resolved.settings);
+    if (why.length > 0) return { resolved, state, why, resume: false };
+    if (!state.made) return { resolved, state, why: ["it was begun, and goes on"], resume: true };
+    return { resolved, state, why: await this.#altered(name, state.made.files), resume: false };
+  }
+
+  async #altered(name: string, files: FileDigests): Promise<string[]> {
+    const { folder } = this.placeOf(name);
+    if (!(await stat(folder).catch(() => undefined))) return [`${JSON.stringify(folder)} is gone`];
+    const there = await this.digests.ofFolder(folder);
+    const found: string[] = [];
+    for (const file of new Set([...Object.keys(files), ...Object.keys(there)])) {
+      const path = JSON.stringify(join(folder, file));
+      if (there[file] === undefined) found.push(`${path} is gone`);
+      else if (files[file] === undefined) found.push(`${path} was added`);
+      else if (files[file] !== there[file]) found.push(`${path} is not as it was made`);
+    }
+    return found;
+  }
+}
