@@ -15,7 +15,7 @@ const MAY: Record<string, readonly string[]> = {
   generate: ["engine", "formats", "tokenizer", "models"],
   embed: ["engine", "formats", "tokenizer", "models"],
   // Pages and charts of what other folders found.
-  report: ["engine"],
+  report: ["engine", "formats"],
   train: ["engine", "formats", "tokenizer", "models", "report"],
   // Tasks are answered by generating.
   evaluate: ["engine", "formats", "tokenizer", "models", "generate"],
