@@ -14,6 +14,8 @@
 #include "simd.h"
 #include "transpose.h"
 
+constexpr float HUGE_ERROR = 3.0e38f;
+
 // SCALE_LOW..SCALE_HIGH, 0..MIN_HIGH: the integers; SCALE_HIGH 0: there are none, and GROUP is COLUMNS.
 template <int COLUMNS_, int GROUP_, int LOW_, int HIGH_, bool MIN_, int SCALE_LOW_ = 0, int SCALE_HIGH_ = 0, int MIN_HIGH_ = 0>
 struct Grid {
@@ -26,11 +28,12 @@ struct Grid {
   static constexpr float LAST = REACH == 1 ? 2.5f : REACH == 3 ? 1.25f : 1.75f;
   // How far integers are looked for around the last ones: steps of one byte are so fine that it takes more of them.
   static constexpr int AROUND = SCALE_HIGH_ == 127 ? 4 : 2;
+  // Of larger numbers the scale, an integer times d, is not in f16: every state would leave more than zeros do.
+  static constexpr float MOST = SCALES ? 65504 * 0.95f * float(MIN_ ? MIN_HIGH_ : SCALE_HIGH_ * -LOW_) : HUGE_ERROR;
 };
 // What takes the time, compiled once for each type: it is called from several places.
 #define PITH_CALLED __attribute__((noinline))
 constexpr int STARTS = 16, PASSES = 2;
-constexpr float HUGE_ERROR = 3.0e38f;
 
 // A group's a and m, and over its columns the weighted sums of r², r l, r, l², l for the error r = x - a l + m.
 struct Fit {
@@ -259,11 +262,15 @@ static void refine(State<G>& best, const float* x, const float* w, const V* tota
   }
 }
 
-// Weights of the errors of a block, and their sums.
+// Weights of the errors of a block, and their sums. False: a number is too large.
 template <class G>
-PITH_INLINE void weigh(float* w, V* total, const float* x, const float* importance) {
-  V squares = zero();
-  for (int j = 0; j < G::COLUMNS; j++) squares = fma(load(x + j * 16), load(x + j * 16), squares);
+PITH_INLINE bool weigh(float* w, V* total, const float* x, const float* importance) {
+  V squares = zero(), most = zero();
+  for (int j = 0; j < G::COLUMNS; j++) {
+    V v = load(x + j * 16);
+    squares = fma(v, v, squares);
+    most = max(most, magnitude(v));
+  }
   V inv = select(squares > splat(1e-36f), splat(float(G::COLUMNS)) / squares, zero());
   for (int g = 0; g < G::GROUPS; g++) {
     total[g] = zero();
@@ -274,6 +281,7 @@ PITH_INLINE void weigh(float* w, V* total, const float* x, const float* importan
       total[g] += wj;
     }
   }
+  return !(max_lane(most) > G::MOST);
 }
 
 // Codes of the block, from LOW.
@@ -288,6 +296,15 @@ PITH_INLINE void round_codes(int32_t* codes, const State<G>& s, const float* x) 
 
 #include "encode_blocks.h"
 
+// x[k * 16 + r]: 16 columns of the rows of a piece, as f32, from column c.
+PITH_INLINE void load_columns(float* x, const EncodePiece& p, int64_t c) {
+  if (p.from == F32) return transpose(x, (const float*)p.values + c, p.stride, p.rows, 16);
+  const uint16_t* from = (const uint16_t*)p.values + c;
+  float tile[256];
+  for (int64_t r = 0; r < p.rows; r++, from += p.stride) store(tile + r * 16, p.from == F16 ? load_f16(from) : load_bf16(from));
+  transpose(x, tile, 16, p.rows, 16);
+}
+
 template <class G, class Write>
 static int64_t encode_blocks(const EncodePiece& p, uint8_t* scratch, Write write) {
   float *x = (float*)scratch, *w = x + 256 * 16;
@@ -295,11 +312,11 @@ static int64_t encode_blocks(const EncodePiece& p, uint8_t* scratch, Write write
   uint8_t* panel = (uint8_t*)(codes + 256 * 16);
   int64_t bytes = int64_t(row_bytes(p.type, G::COLUMNS));
   for (int64_t c = 0; c < p.cols; c += G::COLUMNS) {
-    for (int k = 0; k < G::COLUMNS; k += 16) transpose(x + k * 16, p.values + c + k, p.stride, p.rows, 16);
+    for (int k = 0; k < G::COLUMNS; k += 16) load_columns(x + k * 16, p, c + k);
     V total[G::GROUPS];
     Fit fits[G::GROUPS];
     State<G> s;
-    weigh<G>(w, total, x, p.importance ? p.importance + c : nullptr);
+    if (!weigh<G>(w, total, x, p.importance ? p.importance + c : nullptr)) return c;
     for (int g = 0; g < G::GROUPS; g++) fit<G>(fits[g], x + g * G::GROUP * 16, w + g * G::GROUP * 16, total[g]);
     choose<G>(s, fits, total);
     refine<G>(s, x, w, total);

@@ -294,9 +294,9 @@ void wasm_job_sample(float* logits, int32_t rows, int32_t vocab, int32_t stride,
 // Or rows of floats to blocks: states it at `block` (encoding_bytes), where `encoding_bad` finds the answer.
 PITH_EXPORT(encoding_bytes) uint32_t wasm_encoding_bytes() { return sizeof(Encoding); }
 PITH_EXPORT(job_encode)
-void wasm_job_encode(Encoding* block, int32_t type, int32_t rows, int32_t cols, const float* values,
+void wasm_job_encode(Encoding* block, int32_t type, int32_t from, int32_t rows, int32_t cols, const uint8_t* values,
                      const float* importance, uint8_t* out, int32_t threads, uint8_t* local) {
-  *block = {Type(type), rows, cols, values, importance, out, 0, int64_t(rows) * cols};
+  *block = {Type(type), Type(from), rows, cols, values, importance, out, 0, int64_t(rows) * cols};
   draft = {};
   draft.threads = threads;
   draft.local = local;

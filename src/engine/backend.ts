@@ -4,7 +4,7 @@
 import type { QuantType } from "./grids.ts";
 import type { Program } from "./program.ts";
 import type { SampleResult, SampleRow } from "./sampler.ts";
-import type { WeightType } from "./weights.ts";
+import type { FloatRows, WeightType } from "./weights.ts";
 
 /** Sizes of a run. A program is planned once for the largest. */
 export interface Dims {
@@ -126,14 +126,14 @@ export interface Backend {
   /** Copies a KV page in. Only while no run uses that page. */
   writeKv(storage: Storage, page: number, data: Uint8Array): void;
   /**
-   * Rounds rows of `cols` values to blocks of `type`, with codes, scales and minima of the least squared error, weighted by
+   * Rounds rows of `cols` floats to blocks of `type`, with codes, scales and minima of the least squared error, weighted by
    * `importance` [cols] (mean square of what each column is multiplied with) where it is given. The answer is the rows' bytes
    * in order, as they lie in a file. Rows do not depend on each other: a matrix may come in pieces of whole rows.
-   * @throws {RangeError} when `values` is no whole number of rows or a row no whole number of blocks; on NaN, infinity, or
-   *   a value whose scale does not fit in f16, naming row (of `values`) and column; on importance that is negative or
+   * @throws {RangeError} when `rows` is no whole number of rows or a row no whole number of blocks; on NaN, infinity, or
+   *   a value whose scale does not fit in f16, naming row (of `rows`) and column; on importance that is negative or
    *   not finite
    */
-  encode(type: QuantType, values: Float32Array, cols: number, importance?: Float32Array): Promise<Uint8Array>;
+  encode(type: QuantType, rows: FloatRows, cols: number, importance?: Float32Array): Promise<Uint8Array>;
   /** Copies into dense storage, from element `start`. */
   write(storage: Storage, data: Float32Array | Int32Array, start?: number): void;
   /** Copies out of dense storage, from element `start`; fills `into`. */

@@ -7,7 +7,7 @@ import { createBackend } from "./backends/index.ts";
 import { ReferenceBackend } from "./backends/reference.ts";
 import { GRIDS, QUANT_TYPES, type QuantType } from "./grids.ts";
 import { f16ToF32, f32ToF16 } from "./half.ts";
-import { dequantize, weightBytes } from "./weights.ts";
+import { dequantize, floatRows, quantize, weightBytes } from "./weights.ts";
 
 const COLS = 512;
 
@@ -79,8 +79,8 @@ describe.each(COMPUTING)("encode, $label", ({ options }) => {
   test.each(QUANT_TYPES)("%s leaves what the reference leaves", async (type) => {
     for (const by of [undefined, importance]) {
       const [got, want] = [
-        await backend.encode(type, x, COLS, by),
-        await reference.encode(type, x, COLS, by),
+        await backend.encode(type, floatRows(x), COLS, by),
+        await reference.encode(type, floatRows(x), COLS, by),
       ];
       expect(got.length).toBe(weightBytes(type, x.length));
       const ratio = searchedError(type, x, got, by) / searchedError(type, x, want, by);
@@ -103,20 +103,34 @@ describe.each(COMPUTING)("encode, $label", ({ options }) => {
   test("rows in pieces, and any number of threads, give the same bytes", async () => {
     const alone = await createBackend({ ...options, threads: 1 });
     for (const type of ["q4_0", "q2_k"] as const) {
-      const whole = await backend.encode(type, x, COLS, importance);
-      expect(await alone.encode(type, x, COLS, importance)).toEqual(whole);
-      const first = await backend.encode(type, x.subarray(0, 5 * COLS), COLS, importance);
-      const rest = await backend.encode(type, x.subarray(5 * COLS), COLS, importance);
+      const whole = await backend.encode(type, floatRows(x), COLS, importance);
+      expect(await alone.encode(type, floatRows(x), COLS, importance)).toEqual(whole);
+      const first = await backend.encode(type, floatRows(x.subarray(0, 5 * COLS)), COLS, importance);
+      const rest = await backend.encode(type, floatRows(x.subarray(5 * COLS)), COLS, importance);
       expect(Uint8Array.of(...first, ...rest)).toEqual(whole);
     }
     alone.close();
   });
 
+  test.each(["f16", "bf16"] as const)("rows of %s give the bytes of their values", async (from) => {
+    const half = quantize(from, x);
+    const values = new Float32Array(x.length);
+    dequantize(from, half, values);
+    // One byte further: files put tensors where they like.
+    const odd = new Uint8Array(half.length + 1).subarray(1);
+    odd.set(half);
+    for (const type of ["q8_0", "q4_k"] as const) {
+      const want = await backend.encode(type, floatRows(values), COLS, importance);
+      for (const bytes of [half, odd])
+        expect(await backend.encode(type, { type: from, bytes }, COLS, importance)).toEqual(want);
+    }
+  });
+
   test("more than a piece at once", async () => {
     const many = new Float32Array(2100 * COLS); // more than 2^20 values
     for (let r = 0; r < 2100; r += rows) many.set(x.subarray(0, Math.min(rows, 2100 - r) * COLS), r * COLS);
-    const bytes = await backend.encode("q8_0", many, COLS);
-    const once = await backend.encode("q8_0", x, COLS);
+    const bytes = await backend.encode("q8_0", floatRows(many), COLS);
+    const once = await backend.encode("q8_0", floatRows(x), COLS);
     for (let r = 0; r < 2100; r += rows) {
       const n = Math.min(rows, 2100 - r) * weightBytes("q8_0", COLS);
       const at = r * weightBytes("q8_0", COLS);
@@ -140,9 +154,14 @@ describe("encode, reference", () => {
       const type = name as QuantType;
       const values = weights(64, 77);
       const by = importances(78);
-      const own = squaredError(type, values, await reference.encode(type, values, COLS));
+      const own = squaredError(type, values, await reference.encode(type, floatRows(values), COLS));
       expect(own).toBeLessThan(plain);
-      const ownWeighted = squaredError(type, values, await reference.encode(type, values, COLS, by), by);
+      const ownWeighted = squaredError(
+        type,
+        values,
+        await reference.encode(type, floatRows(values), COLS, by),
+        by,
+      );
       expect(ownWeighted).toBeLessThan(weighted);
     },
   );
@@ -152,18 +171,18 @@ function checks(backend: () => Backend): void {
   test.each(QUANT_TYPES)("%s: zeros, one large value, tiny values", async (type) => {
     const zeros = new Float32Array(COLS);
     const out = new Float32Array(COLS);
-    dequantize(type, await backend().encode(type, zeros, COLS, importance), out);
+    dequantize(type, await backend().encode(type, floatRows(zeros), COLS, importance), out);
     expect(out.every((v) => v === 0)).toBe(true);
 
     const spike = weights(1, 3);
     spike[40] = 1000;
-    dequantize(type, await backend().encode(type, spike, COLS), out);
+    dequantize(type, await backend().encode(type, floatRows(spike), COLS), out);
     expect(Math.abs(out[40]! - 1000)).toBeLessThan(1000 / 8);
 
     // Denormals, and values whose scale is one of f16's: nothing but small numbers may come of them.
     for (const size of [1e-42, 1e-20, 1e-7, 1e-5]) {
       const tiny = weights(1, 4).map((v) => v * 50 * size);
-      dequantize(type, await backend().encode(type, tiny, COLS, importance), out);
+      dequantize(type, await backend().encode(type, floatRows(tiny), COLS, importance), out);
       const most = Math.max(...tiny.map(Math.abs));
       expect(Math.max(...out.map(Math.abs))).toBeLessThanOrEqual(Math.max(most * 1.5, 1.2e-7));
     }
@@ -178,14 +197,14 @@ function checks(backend: () => Backend): void {
     }
     const out = new Float32Array(values.length);
     for (const by of [undefined, importance]) {
-      dequantize(type, await backend().encode(type, values, COLS, by), out);
+      dequantize(type, await backend().encode(type, floatRows(values), COLS, by), out);
       expect(out.map((v) => v + 0)).toEqual(values.map((v) => v + 0)); // no -0
     }
   });
 
   test("what cannot be encoded is named", async () => {
     const encode = (type: QuantType, v: Float32Array, cols = COLS, by?: Float32Array) =>
-      backend().encode(type, v, cols, by);
+      backend().encode(type, floatRows(v), cols, by);
     for (const [value, says] of [
       [Number.NaN, "row 18, column 301 is NaN, want finite numbers"],
       [Number.NEGATIVE_INFINITY, "row 18, column 301 is -Infinity, want finite numbers"],

@@ -222,7 +222,9 @@ function weigh(x: Float64Array, importance: Float32Array | undefined, column: nu
 
 /** Fills the parts of block n. False: a value is not finite, or `d` is not in f16. */
 function encodeBlock(s: Search, parts: Parts, n: number, x: Float64Array, w: Float64Array): boolean {
-  if (!x.every(Number.isFinite)) return false;
+  // Of larger numbers the scale, an integer times d, is not in f16: every state would leave more than zeros do.
+  const most = s.scales ? 65504 * 0.95 * (s.mins ? s.mins[1] : s.scales[1] * -s.low) : Number.MAX_VALUE;
+  if (!x.every((v) => Math.abs(v) <= most)) return false;
   const groups: Group[] = [];
   for (let j = 0; j < s.block; j += s.group) {
     const weights = w.subarray(j, j + s.group);

@@ -4,8 +4,9 @@
 import { type BlockType, dequantizeBlocks } from "./dequantize.ts";
 import { bf16ToF32Array, f16ToF32Array, f32ToBf16Array, f32ToF16, f32ToF16Array } from "./half.ts";
 
+export type FloatType = "f32" | "f16" | "bf16";
 /** A type the engine has kernels for. */
-export type WeightType = "f32" | "f16" | "bf16" | BlockType;
+export type WeightType = FloatType | BlockType;
 
 export interface WeightTypeInfo {
   readonly name: WeightType;
@@ -38,6 +39,21 @@ export const WEIGHT_TYPES: Readonly<Record<WeightType, WeightTypeInfo>> = {
   tq1_0: { name: "tq1_0", ggmlType: 34, blockSize: 256, blockBytes: 54 },
   nf4: { name: "nf4", blockSize: 64, blockBytes: 34 },
 };
+
+/** Floats as they lie in a file. */
+export interface FloatRows {
+  readonly type: FloatType;
+  readonly bytes: Uint8Array;
+}
+
+/** Values as their own bytes. */
+export function floatRows(values: Float32Array): FloatRows {
+  return { type: "f32", bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
+}
+
+export function isFloatType(type: string): type is FloatType {
+  return type === "f32" || type === "f16" || type === "bf16";
+}
 
 /** Whether `name` is one of {@link WEIGHT_TYPES}. */
 export function isWeightType(name: string): name is WeightType {

@@ -4,6 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { open, rename, stat, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { ahead } from "./ahead.ts";
 import { fail } from "./source.ts";
 import type { TensorToWrite } from "./types.ts";
 
@@ -18,7 +19,7 @@ export interface StagedFile {
 }
 
 /**
- * Writes `content` under a temporary name beside `path`.
+ * Writes `content` under a temporary name beside `path`; where it comes as it is made, a chunk is written while the next is.
  * @throws {Error} when the disk refuses; what `content` or the signal throws passes through.
  */
 export async function stageFile(
@@ -36,7 +37,7 @@ export async function stageFile(
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   const handle = await open(temporary, "wx").catch((cause) => fail("write", path, cause));
   try {
-    for await (const chunk of content) {
+    for await (const chunk of Symbol.asyncIterator in content ? ahead(content) : content) {
       signal?.throwIfAborted();
       for (let at = 0; at < chunk.length; ) {
         const length = Math.min(chunk.length - at, MAX_WRITE_BYTES);

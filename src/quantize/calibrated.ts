@@ -2,7 +2,7 @@
 
 import type { Backend } from "../engine/backend.ts";
 import { isQuantType, type QuantType } from "../engine/grids.ts";
-import { dequantize, type WeightType } from "../engine/weights.ts";
+import { dequantize, floatRows, type WeightType } from "../engine/weights.ts";
 import { type OpenedModel, parameterValues } from "../models/index.ts";
 import type { Calibration } from "../train/index.ts";
 import { type Folded, foldPart, type RoundRows, roundCut } from "./awq.ts";
@@ -190,5 +190,5 @@ function difference(
 
 /** Blocks of a matrix by the least (weighted) squared error. */
 function roundBlocks(backend: Backend): RoundRows {
-  return (type, values, cols, importance) => backend.encode(type, values, cols, importance);
+  return (type, values, cols, importance) => backend.encode(type, floatRows(values), cols, importance);
 }

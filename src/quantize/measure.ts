@@ -74,7 +74,7 @@ export async function withPeak<T>(work: () => Promise<T>): Promise<{ value: T; p
   let peak = process.memoryUsage.rss();
   const timer = setInterval(() => {
     peak = Math.max(peak, process.memoryUsage.rss());
-  }, 20);
+  }, 100);
   timer.unref();
   try {
     const value = await work();

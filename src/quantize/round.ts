@@ -2,15 +2,18 @@
 // a piece at a time; while one is encoded the next is read. A few rows of each matrix are compared with what they became.
 
 import type { Backend } from "../engine/backend.ts";
-import { isQuantType } from "../engine/grids.ts";
+import { isQuantType, type QuantType } from "../engine/grids.ts";
 import {
   dequantize,
-  float32View,
+  type FloatRows,
+  isFloatType,
   quantize,
+  WEIGHT_TYPES,
   type WeightType,
   type WritableType,
   weightBytes,
 } from "../engine/weights.ts";
+import { ahead } from "../formats/ahead.ts";
 import { interleavedHeads } from "../models/gguf-names.ts";
 import type { OpenedModel } from "../models/index.ts";
 import { encodeRows, type RowSource } from "../models/rows.ts";
@@ -64,9 +67,12 @@ export async function* roundedRows(
   }
   const moved = source.order === order ? undefined : gguf.moved?.(name, config);
   const weights = importance && moved?.columns ? reordered(importance, moved.from, order) : importance;
-  const encode = async (values: Float32Array): Promise<Uint8Array> => {
+  const from = isFloatType(source.type) ? source.type : "f32";
+  const encode = async (bytes: Uint8Array): Promise<Uint8Array> => {
     try {
-      if (isQuantType(type)) return await backend.encode(type, values, cols, weights);
+      if (isQuantType(type)) return await backend.encode(type, { type: from, bytes }, cols, weights);
+      const values = new Float32Array(bytes.length / WEIGHT_TYPES[from].blockBytes);
+      dequantize(from, bytes, values);
       checkFinite(values);
       return quantize(type as WritableType, values);
     } catch (cause) {
@@ -77,26 +83,26 @@ export async function* roundedRows(
   };
   const every = Math.max(1, Math.floor(rows / COMPARED));
   let row = 0;
-  let before: { values: Float32Array; bytes: Promise<Uint8Array> } | undefined;
+  // Two are encoded at a time, so that threads find one when they are done with another; the next is read meanwhile.
+  const under: { floats: FloatRows; made: Promise<Uint8Array> }[] = [];
   const finish = async () => {
-    const { values, bytes: made } = before!;
+    const { floats, made } = under[0]!;
     const bytes = await made;
-    if (errors && isQuantType(type)) compare(values, bytes, type, cols, row, every, errors);
-    row += values.length / cols;
+    under.shift();
+    if (errors && isQuantType(type)) compare(floats, bytes, type, cols, row, every, errors);
+    row += bytes.length / weightBytes(type, cols);
     return bytes;
   };
   try {
-    for await (const piece of encodeRows(source, "f32", order, gguf, config)) {
-      const values = float32View(piece);
-      const next = { values, bytes: encode(values) };
-      next.bytes.catch(() => {}); // thrown where it is awaited
-      const done = before && (await finish());
-      before = next;
-      if (done) yield done;
+    for await (const bytes of ahead(encodeRows(source, from, order, gguf, config))) {
+      const made = encode(bytes);
+      made.catch(() => {}); // thrown where it is awaited
+      under.push({ floats: { type: from, bytes }, made });
+      if (under.length === 2) yield await finish();
     }
-    if (before) yield await finish();
+    while (under.length > 0) yield await finish();
   } finally {
-    await before?.bytes.catch(() => {}); // its values are not freed under it
+    await Promise.allSettled(under.map(({ made }) => made)); // the backend is not closed under them
   }
 }
 
@@ -139,19 +145,21 @@ function reordered(importance: Float32Array, from: Int32Array, order: RowSource[
   return out;
 }
 
+/** Every row that is a multiple of `every`, counted from the parameter's first; `first` is the first of these bytes. */
 function compare(
-  values: Float32Array,
-  bytes: Uint8Array,
-  type: WeightType,
+  { type: from, bytes: exact }: FloatRows,
+  blocks: Uint8Array,
+  type: QuantType,
   cols: number,
   first: number,
   every: number,
   errors: ErrorSum,
 ): void {
-  const width = weightBytes(type, cols);
-  const written = new Float32Array(cols);
-  for (let r = (every - (first % every)) % every; r < values.length / cols; r += every) {
-    dequantize(type, bytes.subarray(r * width, (r + 1) * width), written);
-    errors.add(written, values.subarray(r * cols, (r + 1) * cols));
+  const [width, own] = [weightBytes(type, cols), weightBytes(from, cols)];
+  const [written, values] = [new Float32Array(cols), new Float32Array(cols)];
+  for (let r = (every - (first % every)) % every; r < blocks.length / width; r += every) {
+    dequantize(type, blocks.subarray(r * width, (r + 1) * width), written);
+    dequantize(from, exact.subarray(r * own, (r + 1) * own), values);
+    errors.add(written, values);
   }
 }

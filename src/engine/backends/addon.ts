@@ -57,18 +57,20 @@ export interface Addon {
   ): Promise<[error: number, end: number]>;
 
   /**
-   * Rows rounded to blocks; importance: none if empty. The values are copied before it returns. Answers a number when row ·
-   * cols + column of a block could not be encoded, or -1 when there is no memory.
+   * Rows of floats of type `from` rounded to blocks; importance: none if empty. `values` and `out` are used until it
+   * resolves: to -1, or to row · cols + column of a block that could not be encoded.
    */
   encode(
     isa: number,
     type: number,
+    from: number,
     rows: number,
     cols: number,
-    values: Float32Array,
+    values: Uint8Array,
     importance: Float32Array,
+    out: Uint8Array,
     threads: number,
-  ): Promise<Uint8Array | number>;
+  ): Promise<number>;
 
   program(image: Int32Array, isa: string): Handle;
   /** Where inputs are written: the buffer, and the byte in it at which input offset 0 is. */

@@ -17,7 +17,7 @@ import type { QuantType } from "../grids.ts";
 import { checkKvPage, heldPageBytes, packKvPage, unpackKvPage } from "../kv-pages.ts";
 import { chooseThreads } from "../machine.ts";
 import type { Program } from "../program.ts";
-import { weightBytes } from "../weights.ts";
+import type { FloatRows } from "../weights.ts";
 import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
 import { type Addon, type Handle, LOAD_CANCELLED, LOAD_SHORT, loadAddon } from "./addon.ts";
 import {
@@ -29,7 +29,7 @@ import {
   readPieces,
   readVector,
 } from "./checks.ts";
-import { checkEncode, encodeError, encodePieces } from "./encoding.ts";
+import { checkEncode, encodeError } from "./encoding.ts";
 import { NativeExecutable } from "./native-executable.ts";
 
 export interface NativeOptions {
@@ -245,28 +245,33 @@ export class NativeBackend implements Backend {
 
   async encode(
     type: QuantType,
-    values: Float32Array,
+    rows: FloatRows,
     cols: number,
     importance?: Float32Array,
   ): Promise<Uint8Array> {
     this.checkOpen(`encode to ${type}`);
-    const { rows, weights } = checkEncode(type, values, cols, importance);
-    const out = new Uint8Array(weightBytes(type, rows * cols));
-    const number = this.types.get(type)!;
-    // Two pieces are under way: the threads work on one while the other is copied.
+    const encoding = checkEncode(type, rows, cols, importance);
+    const [to, from] = [this.types.get(type)!, this.types.get(rows.type)!];
+    // Two pieces are under way, so that threads find one when they are done with another.
     const under: Promise<void>[] = [];
-    let at = 0;
     try {
-      for (const piece of encodePieces(type, values, cols)) {
-        const n = piece.values.length / cols;
-        const start = at;
-        at += piece.bytes;
+      for (const piece of encoding.pieces) {
         under.push(
-          this.addon.encode(this.isa, number, n, cols, piece.values, weights, this.threads).then((answer) => {
-            if (answer === -1) throw new Error(`Cannot encode to ${type}: ${piece.bytes} bytes wanted`);
-            if (typeof answer === "number") throw encodeError(type, piece, cols, answer);
-            out.set(answer, start);
-          }),
+          this.addon
+            .encode(
+              this.isa,
+              to,
+              from,
+              piece.rows,
+              cols,
+              piece.values,
+              encoding.weights,
+              piece.out,
+              this.threads,
+            )
+            .then((bad) => {
+              if (bad >= 0) throw encodeError(encoding, piece, bad);
+            }),
         );
         if (under.length > 1) await under.shift();
         this.checkOpen(`encode to ${type}`);
@@ -275,7 +280,7 @@ export class NativeBackend implements Backend {
     } finally {
       await Promise.allSettled(under);
     }
-    return out;
+    return encoding.out;
   }
 
   write(storage: Storage, data: Float32Array | Int32Array, start = 0): void {

@@ -24,7 +24,7 @@ import { OPS } from "../ops/index.ts";
 import { compose, type Program } from "../program.ts";
 import { sample } from "../sampler.ts";
 import { elements, type Shape, symbol, type Tensor } from "../tensor.ts";
-import { dequantize } from "../weights.ts";
+import { dequantize, type FloatRows } from "../weights.ts";
 import { checkChanges, checkTable } from "./adapters.ts";
 import { checkEncode, encodeError } from "./encoding.ts";
 
@@ -136,14 +136,20 @@ export class ReferenceBackend implements Backend {
 
   async encode(
     type: QuantType,
-    values: Float32Array,
+    rows: FloatRows,
     cols: number,
     importance?: Float32Array,
   ): Promise<Uint8Array> {
-    const { weights } = checkEncode(type, values, cols, importance);
-    const answer = encodeRows(type, values, cols, weights.length > 0 ? weights : undefined);
-    if (typeof answer !== "number") return answer;
-    throw encodeError(type, { row: 0, values, bytes: 0 }, cols, answer);
+    const encoding = checkEncode(type, rows, cols, importance);
+    const { weights, pieces, out } = encoding;
+    for (const piece of pieces) {
+      const values = new Float32Array(piece.rows * cols);
+      dequantize(rows.type, piece.values, values);
+      const answer = encodeRows(type, values, cols, weights.length > 0 ? weights : undefined);
+      if (typeof answer === "number") throw encodeError(encoding, piece, answer);
+      piece.out.set(answer);
+    }
+    return out;
   }
 
   compile(program: Program, maxima: Dims): Executable {

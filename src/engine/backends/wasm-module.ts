@@ -81,6 +81,7 @@ interface Exports {
   job_encode(
     block: number,
     type: number,
+    from: number,
     rows: number,
     cols: number,
     values: number,

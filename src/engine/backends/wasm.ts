@@ -16,7 +16,7 @@ import type {
 import type { QuantType } from "../grids.ts";
 import { checkKvPage, heldPageBytes, packKvPage, unpackKvPage } from "../kv-pages.ts";
 import type { Program } from "../program.ts";
-import { weightBytes } from "../weights.ts";
+import type { FloatRows } from "../weights.ts";
 import { type AdapterTable, checkChanges, checkTable, layOut } from "./adapters.ts";
 import {
   checkDense,
@@ -29,7 +29,7 @@ import {
   readPieces,
   readVector,
 } from "./checks.ts";
-import { checkEncode, type EncodePiece, encodeError, encodePieces } from "./encoding.ts";
+import { checkEncode, type EncodePiece, type Encoding, encodeError } from "./encoding.ts";
 import { afterTurn, WasmExecutable } from "./wasm-executable.ts";
 import { type Block, WASM_KERNELS, type WasmKernels, WasmModule } from "./wasm-module.ts";
 import { WasmThreads } from "./wasm-threads.ts";
@@ -272,47 +272,37 @@ export class WasmBackend implements Backend {
 
   async encode(
     type: QuantType,
-    values: Float32Array,
+    rows: FloatRows,
     cols: number,
     importance?: Float32Array,
   ): Promise<Uint8Array> {
     this.checkOpen(`encode to ${type}`);
-    const { rows, weights } = checkEncode(type, values, cols, importance);
-    const out = new Uint8Array(weightBytes(type, rows * cols));
-    let at = 0;
-    for (const piece of encodePieces(type, values, cols)) {
-      out.set(await this.encodePiece(type, piece, cols, weights), at);
-      at += piece.bytes;
-    }
-    return out;
+    const encoding = checkEncode(type, rows, cols, importance);
+    for (const piece of encoding.pieces) await this.encodePiece(encoding, piece);
+    return encoding.out;
   }
 
-  private async encodePiece(
-    type: QuantType,
-    piece: EncodePiece,
-    cols: number,
-    weights: Float32Array,
-  ): Promise<Uint8Array> {
+  private async encodePiece(encoding: Encoding, piece: EncodePiece): Promise<void> {
     const { module, pool } = this;
     const { exports } = module;
-    const n = piece.values.length;
-    const head = exports.encoding_bytes();
-    const room = module.alloc(head + n * 4 + weights.length * 4 + piece.bytes, "room to encode rows");
+    const { type, from, cols, weights } = encoding;
+    const [head, size] = [exports.encoding_bytes(), piece.values.length];
+    const room = module.alloc(head + weights.length * 4 + size + piece.out.length, "room to encode rows");
     try {
-      const from = room.address + head;
-      const by = from + n * 4;
-      const to = by + weights.length * 4;
-      module.floats(from, n).set(piece.values);
+      const by = room.address + head;
+      const values = by + weights.length * 4;
       module.floats(by, weights.length).set(weights);
+      module.bytes(values, size).set(piece.values);
       const state = () =>
         exports.job_encode(
           room.address,
           this.types.get(type)!,
-          n / cols,
+          this.types.get(from)!,
+          piece.rows,
           cols,
-          from,
+          values,
           weights.length > 0 ? by : 0,
-          to,
+          values + size,
           pool ? this.threads : 1,
           (pool?.local ?? this.local).address,
         );
@@ -323,8 +313,8 @@ export class WasmBackend implements Backend {
         await new Promise<void>((resolve) => afterTurn(resolve));
       }
       const bad = exports.encoding_bad(room.address);
-      if (bad >= 0) throw encodeError(type, piece, cols, bad);
-      return module.bytes(to, piece.bytes).slice();
+      if (bad >= 0) throw encodeError(encoding, piece, bad);
+      piece.out.set(module.bytes(values + size, piece.out.length));
     } finally {
       module.free(room);
     }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { createBackend } from "../../engine/backends/index.ts";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../engine/half.ts";
-import { dequantize } from "../../engine/weights.ts";
+import { dequantize, floatRows } from "../../engine/weights.ts";
 import { linearTargets, type OpenedModel, openModel, parameterValues } from "../../models/index.ts";
 import { type ScratchOptions, train } from "../scratch.ts";
 
@@ -83,7 +83,7 @@ test("rows of whole blocks of 256 columns have a scale for each, which ternary t
     for (const type of path === "lm_head" ? [] : (["tq2_0", "tq1_0"] as const)) {
       const values = await parameterValues(model, weight);
       const blocks = new Float32Array(values.length);
-      dequantize(type, await backend.encode(type, values, K), blocks);
+      dequantize(type, await backend.encode(type, floatRows(values), K), blocks);
       expect(blocks.findIndex((v, i) => v !== values[i])).toBe(-1); // -0 equals 0
     }
   backend.close();
