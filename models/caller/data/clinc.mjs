@@ -1,0 +1,62 @@
+// CLINC150 (CC BY 3.0) as function calls: 150 intents are functions without arguments; what is out of scope is refused.
+// Reads the published layout of data_full.json: { "train", "val", "test", "oos_train", "oos_val", "oos_test" }, lists of
+// [sentence, intent]; parts may be missing.
+
+import { readFileSync } from "node:fs";
+
+export const CLINC = "@clinc150";
+
+export function readClinc(path) {
+  const data = JSON.parse(readFileSync(path, "utf8"));
+  const part = (name) => data[name] ?? [];
+  return {
+    train: [...part("train"), ...part("oos_train")],
+    val: [...part("val"), ...part("oos_val")],
+    test: [...part("test"), ...part("oos_test")],
+  };
+}
+
+/** A turn: the sentence and its call. */
+export function clincTurn([text, intent]) {
+  return { text, answer: intent === "oos" ? [] : [{ name: intent, arguments: {} }] };
+}
+
+/** Tools of the intents, described by their words. */
+export function clincTools(rows) {
+  const names = [...new Set(rows.map(([, intent]) => intent))].filter((name) => name !== "oos").sort();
+  return new Map(
+    names.map((name) => [
+      name,
+      {
+        name,
+        description: name.replaceAll("_", " "),
+        parameters: { type: "object", properties: {}, required: [] },
+      },
+    ]),
+  );
+}
+
+const DROPPED = new Set(["the", "a", "please", "can", "you"]);
+
+/** A light edit: a word that says little left out, a typo, or a beginning. */
+export function varyClinc([text, intent], chance) {
+  const words = text.split(" ");
+  const kind = chance.int(0, 3);
+  if (kind === 0) {
+    const at = words.findIndex((word) => DROPPED.has(word));
+    if (at >= 0) words.splice(at, 1);
+  } else if (kind === 1) {
+    words.unshift(chance.pick(["please", "hey", "so", "ok", "hi,", "quick question,", "um", "tell me,"]));
+  } else {
+    const at = chance.int(0, words.length - 1);
+    const word = words[at];
+    if (word.length > 3) {
+      const i = chance.int(1, word.length - 2);
+      words[at] =
+        kind === 2
+          ? word.slice(0, i) + word.slice(i + 1)
+          : word.slice(0, i) + word[i + 1] + word[i] + word.slice(i + 2);
+    }
+  }
+  return [words.join(" "), intent];
+}

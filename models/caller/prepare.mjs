@@ -1,0 +1,206 @@
+// Writes what the caller is trained and measured on. Needs a built pith (npm run build).
+//
+// node models/caller/prepare.mjs --out folder [--snips folder|files] [--clinc data_full.json] [--bfcl folder]
+//   [--procedural 60000] [--seed 1] [--snips-test folder|files] [--clinc-test data_full.json]
+//
+// train.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. tokenizer.txt: what the vocabulary
+// is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out by
+// their text; a folder or files given as --snips-test (validate_*.json) are the task instead, and all others trained on.
+// CLINC150: the part "test" where the file has one, else "val".
+
+import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { ChatTemplate } from "../../dist/tokenizer/index.js";
+import { readBfcl } from "./data/bfcl.mjs";
+import { chitchat } from "./data/chitchat.mjs";
+import { CLINC, clincTools, clincTurn, readClinc, varyClinc } from "./data/clinc.mjs";
+import { answerText, Renderer } from "./data/format.mjs";
+import { Procedural } from "./data/procedural.mjs";
+import { Chance, hashOf } from "./data/random.mjs";
+import { readSnips, SNIPS, slotValues, snipsTools, snipsTurn, varySnips } from "./data/snips.mjs";
+
+const { values: args } = parseArgs({
+  options: {
+    snips: { type: "string", multiple: true },
+    "snips-test": { type: "string", multiple: true },
+    clinc: { type: "string" },
+    "clinc-test": { type: "string" },
+    bfcl: { type: "string" },
+    procedural: { type: "string", default: "60000" },
+    seed: { type: "string", default: "1" },
+    out: { type: "string" },
+  },
+});
+if (!args.out) throw new TypeError("Cannot prepare: wanted a folder to write to, with --out folder");
+const seed = Number(args.seed);
+const count = Number(args.procedural);
+const root = new Chance(seed);
+mkdirSync(args.out, { recursive: true });
+const template = new ChatTemplate(
+  readFileSync(join(import.meta.dirname, "chat_template.jinja"), "utf8"),
+  "caller",
+);
+const renderer = new Renderer(template);
+const jsonl = (name, rows) =>
+  writeFileSync(join(args.out, name), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+
+/** Train and dev samples, as text of JSON; figures by name. */
+const train = [];
+const dev = [];
+const figures = new Map();
+const note = (name, n = 1) => figures.set(name, (figures.get(name) ?? 0) + n);
+function add(to, name, toolset, turns) {
+  if (turns.length === 0) return;
+  to.push(JSON.stringify(renderer.sample(toolset, turns)));
+  note(`${name} samples`);
+  note(`${name} sentences`, turns.length);
+}
+const taskLine = (toolset, { text, answer }, first) => ({
+  ...(first && { metric: "calls" }),
+  messages: [
+    ...(typeof toolset === "string" ? [{ role: "system", content: toolset }] : []),
+    { role: "user", content: text },
+  ],
+  ...(typeof toolset !== "string" && { tools: toolset }),
+  completion: answerText(answer),
+});
+
+/** Turns with some of a set of functions listed, theirs among them: 3 to 8, a few sentences in each sample. */
+function withListed(name, turns, tools, chance, size) {
+  const shuffled = chance.shuffle(turns);
+  for (let at = 0; at < shuffled.length; ) {
+    const some = shuffled.slice(at, at + chance.int(...size));
+    at += some.length;
+    const wanted = new Set(some.flatMap(({ answer }) => answer.map((call) => call.name)));
+    const others = chance.shuffle([...tools.keys()].filter((key) => !wanted.has(key)));
+    const extra = others.slice(0, Math.max(1, chance.int(3, Math.min(8, tools.size - 1)) - wanted.size));
+    // Now and then the right function is not there.
+    if (wanted.size > 1 && chance.hit(0.3)) wanted.delete([...wanted][0]);
+    const listed = chance.shuffle([...wanted, ...extra]);
+    const answered = some.map(({ text, answer }) => ({
+      text,
+      answer: answer.filter((call) => listed.includes(call.name)),
+    }));
+    add(
+      train,
+      name,
+      listed.map((key) => tools.get(key)),
+      answered,
+    );
+  }
+}
+
+if (args.snips) {
+  const chance = root.fork("snips");
+  const all = readSnips(args.snips);
+  const official = args["snips-test"] && readSnips(args["snips-test"]);
+  const order = all
+    .map((utterance) => ({ utterance, hash: hashOf(snipsTurn(utterance).text) }))
+    .sort((a, b) => a.hash - b.hash);
+  const heldOut = official ? [] : order.slice(0, 700).map(({ utterance }) => utterance);
+  const held = new Set(heldOut.map((utterance) => snipsTurn(utterance).text.toLowerCase()));
+  const kept = all.filter((utterance) => !held.has(snipsTurn(utterance).text.toLowerCase()));
+  const values = slotValues(kept);
+  const tools = new Map(snipsTools.map((tool) => [tool.name, tool]));
+  for (const utterance of kept) {
+    add(train, "snips", SNIPS, [snipsTurn(utterance)]);
+    for (let i = 0; i < 3; i++)
+      add(train, "snips varied", SNIPS, [snipsTurn(varySnips(utterance, values, chance))]);
+  }
+  withListed(
+    "snips listed",
+    chance.some(kept, 4000).map((one) => snipsTurn(varySnips(one, values, chance))),
+    tools,
+    chance,
+    [2, 5],
+  );
+  for (const utterance of heldOut.slice(0, 350)) add(dev, "dev snips", SNIPS, [snipsTurn(utterance)]);
+  jsonl(
+    "snips.task.jsonl",
+    (official ?? heldOut).map((one, i) => taskLine(SNIPS, snipsTurn(one), i === 0)),
+  );
+}
+
+if (args.clinc) {
+  const chance = root.fork("clinc");
+  const parts = readClinc(args.clinc);
+  const tools = clincTools(parts.train);
+  for (const row of parts.train) {
+    const oos = row[1] === "oos";
+    add(train, "clinc150", CLINC, [clincTurn(row)]);
+    for (let i = oos ? 6 : 1; i > 0; i--)
+      add(train, "clinc150 varied", CLINC, [clincTurn(varyClinc(row, chance))]);
+  }
+  // Out of scope: what nobody in the ten domains asks for.
+  for (let i = 0; i < 400; i++)
+    add(train, "clinc150 out of scope", CLINC, [{ text: chitchat(chance), answer: [] }]);
+  const inScope = parts.train.filter(([, intent]) => intent !== "oos");
+  withListed(
+    "clinc150 listed",
+    chance.some(inScope, 8000).map((row) => clincTurn(varyClinc(row, chance))),
+    tools,
+    chance,
+    [2, 5],
+  );
+  for (const row of chance.some(parts.val, 350)) add(dev, "dev clinc150", CLINC, [clincTurn(row)]);
+  const given = args["clinc-test"] ? readClinc(args["clinc-test"]) : parts;
+  const official = given.test.length > 0 ? given.test : given.val;
+  jsonl(
+    "clinc150.task.jsonl",
+    official.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0)),
+  );
+}
+
+const kinds = new Map();
+const schemas = new Set();
+if (count > 0) {
+  const source = new Procedural(seed, "train");
+  for (let i = 0; i < count; i++) {
+    const { tools, turns } = source.sample();
+    for (const tool of tools) schemas.add(JSON.stringify(tool));
+    for (const { kind } of turns) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    add(train, "procedural", tools, turns);
+  }
+  const unseen = new Procedural(seed, "dev");
+  for (let i = 0; i < 150; i++) {
+    const { tools, turns } = unseen.sample(3);
+    add(dev, "dev procedural", tools, turns);
+  }
+  const task = [];
+  while (task.length < 600) {
+    const { tools, turns } = unseen.sample(1, root.pick([1, 2, 3, 3, 4, 5]));
+    if (turns.length > 0) task.push(taskLine(tools, turns[0], task.length === 0));
+  }
+  jsonl("procedural-unseen.task.jsonl", task);
+}
+
+if (args.bfcl)
+  for (const category of ["simple", "multiple", "parallel"])
+    jsonl(
+      `bfcl-${category}.task.jsonl`,
+      readBfcl(args.bfcl, category).map((row, i) => ({ ...(i === 0 && { metric: "calls" }), ...row })),
+    );
+
+const write = (name, samples) => {
+  const file = createWriteStream(join(args.out, name));
+  for (const sample of samples) file.write(`${sample}\n`);
+  file.end();
+};
+const shuffled = root.fork("order").shuffle(train);
+write("train.jsonl", shuffled);
+write("dev.jsonl", dev);
+const text = createWriteStream(join(args.out, "tokenizer.txt"));
+const some = shuffled.slice(0, 40_000);
+let characters = 0;
+for (const sample of some) {
+  const rendered = template.render({ messages: JSON.parse(sample).messages });
+  characters += rendered.length;
+  text.write(`${rendered}\n`);
+}
+text.end();
+
+for (const [name, n] of figures) console.log(`${name.padEnd(28)} ${n}`);
+console.log(`${"schemas, all different".padEnd(28)} ${schemas.size}`);
+for (const [kind, n] of kinds) console.log(`${`  ${kind}`.padEnd(28)} ${n}`);
+console.log(`${"characters a sample".padEnd(28)} ${Math.round(characters / some.length)}`);
