@@ -91,11 +91,12 @@ class Telling {
   readonly steps: MadeStep[] = [];
   private bar: Progress | undefined;
 
-  event({ step, verb, index, steps, stage, why, done, total, text, made }: MakeEvent): void {
+  event({ step, verb, index, steps, stage, why, done, total, text, left, made }: MakeEvent): void {
     const place = `${index} of ${steps}, ${step}`;
     if (stage === "working") {
-      const percent = Math.floor((100 * done!) / Math.max(1, total!));
-      this.bar?.update(done!, Math.max(1, total!), ` ${percent} %${text === undefined ? "" : `, ${text}`}`);
+      const more = [text, left === undefined ? undefined : `${duration(left)} left`];
+      const said = more.filter((one) => one !== undefined).join(", ");
+      this.bar?.update(done!, Math.max(1, total!), said === "" ? undefined : ` ${said}`);
       return;
     }
     this.stop();
@@ -117,8 +118,9 @@ class Telling {
 }
 
 function printSteps(steps: readonly MadeStep[], shown: (path: string) => string): void {
-  printColumns(
-    steps.map(({ step, verb, made, path, bytes: size, seconds, figures }) => [
+  printColumns([
+    ["step", "verb", "time", "size", "path", "figures"],
+    ...steps.map(({ step, verb, made, path, bytes: size, seconds, figures }) => [
       step,
       verb,
       made ? duration(seconds) : "unchanged",
@@ -129,7 +131,7 @@ function printSteps(steps: readonly MadeStep[], shown: (path: string) => string)
         .map(([name, value]) => `${name} ${figure(value)}`)
         .join(", "),
     ]),
-  );
+  ]);
 }
 
 /** Of a step, on its line; all of them are in make.json. */

@@ -363,6 +363,12 @@ describe("smaller ones", () => {
     await expect(
       made({ one, two: step.run({ inputs: { x: one.file("../../x") }, run: () => {} }) }),
     ).rejects.toThrow('is the file "../../x" of a step, wanted a path within its folder');
+    await mkdir("all");
+    await writeFile("all/text.txt", "x");
+    const inside = step.run({ inputs: { all: "all" }, run: () => {} });
+    await expect(make(recipe({ inside }, { out: "all/made" })).result).rejects.toThrow(
+      'Cannot make inside: its input inputs.all, "all", holds the folder that is made, "all/made"',
+    );
     await expect(make({} as Recipe).result).rejects.toThrow(
       "it has no steps, wanted what defineRecipe gives",
     );

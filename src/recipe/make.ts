@@ -12,7 +12,7 @@ import { copyOutputs } from "./outputs.ts";
 import { type Looked, Workshop } from "./plan.ts";
 import { checkRecipe, type Figures, order, type Recipe } from "./recipe.ts";
 import { stateFolder, writeState } from "./state.ts";
-import { VERBS } from "./verbs.ts";
+import { type How, VERBS } from "./verbs.ts";
 
 export interface MakeOptions {
   /** Names of steps: they, and what they read. Default: all. */
@@ -38,6 +38,8 @@ export interface MakeEvent {
   readonly done?: number;
   readonly total?: number;
   readonly text?: string;
+  /** Seconds until the step is done, where that is known. */
+  readonly left?: number;
   /** With "done" and "unchanged". */
   readonly made?: MadeStep;
 }
@@ -141,8 +143,12 @@ async function run(
     const looked = await workshop.look(name, options.force?.includes(name) === true);
     if (looked.why.length > 0) {
       tell({ stage: "begun", why: looked.why });
-      await makeStep(workshop, name, looked, signal, (done, total, text) =>
-        tell({ stage: "working", done, total, ...(text !== undefined && { text }) }),
+      await makeStep(workshop, name, looked, signal, (done, total, text, left) =>
+        tell({
+          ...{ stage: "working", done, total },
+          ...(text !== undefined && { text }),
+          ...(left !== undefined && { left }),
+        }),
       );
     }
     const step = await madeStep(workshop, name, looked.why.length > 0);
@@ -169,7 +175,7 @@ async function makeStep(
   name: string,
   { resolved, state, resume }: Looked,
   signal: AbortSignal,
-  tell: (done: number, total: number, text?: string) => void,
+  tell: How["tell"],
 ): Promise<void> {
   const { recipe, out } = workshop;
   const { verb } = recipe.steps[name]!;

@@ -120,7 +120,7 @@ test("Ctrl-C ends it with 130, and says that it goes on", async () => {
   child.kill("SIGINT");
   expect((await ended)[0]).toBe(130);
   expect(output.err).toMatch(/pith: .*stopped|pith: Interrupted/);
-  expect(output.out).toMatch(/^data {2}run/);
+  expect(output.out).toMatch(/^step .*\ndata {2}run/);
   const again = start(name);
   expect((await again.ended)[0]).toBe(0);
   expect(again.output.err).toContain("1 of 5, data: unchanged");

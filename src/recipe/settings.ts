@@ -32,6 +32,8 @@ export interface ResolvedStep {
 
 /** Of the steps before: where what they make lies, and their figures. */
 export interface MadeBefore {
+  /** The folder of all of it. */
+  readonly out: string;
   nameOf(step: Step): string;
   pathOf(step: Step): string;
   figuresOf(step: Step): Figures;
@@ -60,6 +62,10 @@ export async function resolveStep(
   const isPath = (at: string) =>
     paths.some((path) => at === path || (path.endsWith(".*") && at.startsWith(path.slice(0, -1))));
   const input = async (at: string, shown: string, path: string): Promise<void> => {
+    if (!relative(path, before.out).startsWith("..") && !isAbsolute(relative(path, before.out)))
+      throw new Error(
+        `Cannot make ${name}: its input ${at}, ${JSON.stringify(path)}, holds the folder that is made, ${JSON.stringify(before.out)}; wanted one or the other elsewhere`,
+      );
     inputs[`${at}: ${shown}`] = await digests.of(path).catch((cause: Error) => {
       throw new Error(`Cannot make ${name}: its input ${at} is not there; ${cause.message}`, { cause });
     });

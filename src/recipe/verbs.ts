@@ -39,7 +39,8 @@ export interface How {
   /** The step was interrupted, and what it left is there. */
   readonly resume: boolean;
   readonly signal: AbortSignal;
-  tell(done: number, total: number, text?: string): void;
+  /** @param left seconds until it is done, where that is known */
+  tell(done: number, total: number, text?: string, left?: number): void;
   /** Figures of inputs that are steps, by the option's name. */
   readonly figures: Readonly<Record<string, Figures>>;
 }
@@ -97,7 +98,7 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
       for await (const { generation, generations, stage, step, prune } of job) {
         const [done, total] = step ? [step.step, step.steps] : prune ? [prune.done, prune.total] : [0, 1];
         const text = `generation ${generation} of ${generations - 1}: ${stage}${step ? `, ${lossOf(step)}` : ""}`;
-        how.tell(done, total, text);
+        how.tell(done, total, text, step?.eta);
       }
       const { generations } = await job.result;
       return Object.fromEntries(generations.slice(1).flatMap(generationFigures));
@@ -146,7 +147,8 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
     file: (name) => `${name}.jsonl`,
     async run({ teacher, ...options }, { out, signal, tell }) {
       const job = synthesize(teacher, { ...options, out, signal });
-      for await (const { accepted, count, attempts } of job) tell(accepted, count, `${attempts} attempts`);
+      for await (const { accepted, count, attempts, eta } of job)
+        tell(accepted, count, `${attempts} attempts`, eta);
       return synthesisFigures(await job.result);
     },
   },
@@ -185,7 +187,7 @@ type Following = AsyncIterable<StepEvent> & {
 };
 
 async function training(job: Following, { tell }: How): Promise<Figures> {
-  for await (const event of job) tell(event.step, event.steps, lossOf(event));
+  for await (const event of job) tell(event.step, event.steps, lossOf(event), event.eta);
   const { step, loss, eval_loss, eval_kl, tokens, plan } = await job.result;
   return {
     ...{ parameters: plan.parameters, trained: plan.trained, steps: step, tokens, loss },
