@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json } from "../formats/json.ts";
 import { compareSlots, findJson, labelOf, normalize } from "./answers.ts";
+import { rates } from "./figures.ts";
 import { matchesSchema, uncheckedKeywords } from "./schema.ts";
-import { graderFor, rates } from "./scores.ts";
+import { graderFor } from "./scores.ts";
 import { bootstrap, meanAndError, mulberry32, percentile, wilson } from "./statistics.ts";
 import { type Metric, parseTask } from "./task-file.ts";
 

@@ -1,58 +1,17 @@
-// From single answers to the figures of a task: shares with Wilson's intervals, F1 with a bootstrap's. Seeded, so that the
-// same answers give the same figures.
+// From single answers to the figures of a task.
 
 import type { Json } from "../formats/json.ts";
 import { callsOf, compareSlots, findJson, labelOf, normalize, type SlotScore, wholeJson } from "./answers.ts";
+import { type CallScore, callScores, compareCalls, readCallAnswer } from "./calls.ts";
+import { rates, type Scores, share, withBootstrap } from "./figures.ts";
 import { matchesSchema, uncheckedKeywords } from "./schema.ts";
-import { bootstrap, wilson } from "./statistics.ts";
-import { slotsOf, type Task, type TaskLine } from "./task-file.ts";
-
-/** A figure with its 95 % confidence interval. */
-export interface Figure {
-  readonly value: number;
-  readonly low: number;
-  readonly high: number;
-}
-
-export interface LabelCount {
-  readonly label: string;
-  /** Lines with this right answer, lines answered so, and lines that are both. */
-  readonly wanted: number;
-  readonly answered: number;
-  readonly right: number;
-  readonly precision: number;
-  readonly recall: number;
-  readonly f1: number;
-}
-
-/** What a metric's answers give; JSON-able. */
-export interface Scores {
-  /**
-   * exact: `exact_match` (but for white space at the ends), `normalized_match` (but for case and white space).
-   * label: `accuracy`, `macro_f1` (mean over the labels that are wanted or answered).
-   * slots: `function_right` (where the right answers are calls), `precision`, `recall`, `f1` of name-value pairs counted
-   * over all lines, `whole_right`, `json_valid` (the answer is JSON and nothing else).
-   * json: `json_valid`; `schema_valid` of lines with a schema, `value_right` of lines with a right answer.
-   * choice: `accuracy_sum` by the sum of log-probabilities of a choice, `accuracy_per_character` by that over its length.
-   */
-  readonly scores: Readonly<Record<string, Figure>>;
-  readonly labels?: readonly LabelCount[];
-  /** Answers that are none of the labels. */
-  readonly unknown_labels?: number;
-  /** Keywords of the schemas that were not looked at. */
-  readonly unchecked_keywords?: readonly string[];
-}
+import { jsonOf, slotsOf, type Task, type TaskLine } from "./task-file.ts";
 
 /** Grades answers, one for each of the first lines of a task. */
 export interface Grader {
   /** Takes the answer to the next line; whether it is right as a whole. */
   add(line: TaskLine, answer: string): boolean;
   result(): Scores;
-}
-
-export function share(right: number, n: number): Figure {
-  const [low, high] = wilson(right, n);
-  return { value: n > 0 ? right / n : 0, low, high };
 }
 
 export function graderFor(task: Task, seed: number): Grader {
@@ -63,6 +22,8 @@ export function graderFor(task: Task, seed: number): Grader {
       return labelGrader(task, seed);
     case "slots":
       return slotsGrader(seed);
+    case "calls":
+      return callsGrader(seed);
     default:
       return jsonGrader();
   }
@@ -190,6 +151,21 @@ function slotsGrader(seed: number): Grader {
   };
 }
 
+function callsGrader(seed: number): Grader {
+  const graded: CallScore[] = [];
+  let valid = 0;
+  return {
+    add({ completion, ground_truth }, answer) {
+      const read = readCallAnswer(answer);
+      if (read.valid) valid++;
+      const score = compareCalls(jsonOf(completion), ground_truth, read.value);
+      graded.push(score);
+      return score.whole;
+    },
+    result: () => callScores(graded, valid, seed),
+  };
+}
+
 function jsonGrader(): Grader {
   const [valid, schemas, values] = [0, 1, 2].map(() => ({ right: 0, n: 0 })) as [Count, Count, Count];
   const unchecked = new Set<string>();
@@ -224,20 +200,4 @@ function count(counts: Count, right: boolean): boolean {
   counts.n++;
   if (right) counts.right++;
   return right;
-}
-
-/** Precision, recall and F1 = 2 · common / (found + wanted). Where there is nothing to find and nothing found, all are 1. */
-export function rates(common: number, found: number, wanted: number) {
-  if (found + wanted === 0) return { precision: 1, recall: 1, f1: 1 };
-  return {
-    precision: found > 0 ? common / found : 0,
-    recall: wanted > 0 ? common / wanted : 0,
-    f1: (2 * common) / (found + wanted),
-  };
-}
-
-function withBootstrap(n: number, statistic: (items: ArrayLike<number>) => number, seed: number): Figure {
-  const value = statistic(Int32Array.from({ length: n }, (_, i) => i));
-  const [low, high] = bootstrap(n, statistic, { seed });
-  return { value, low, high };
 }

@@ -3,10 +3,11 @@
 import { isObject, type Json, jsonKind, parseJson } from "../formats/json.ts";
 import { type JsonLine, lineName, parseJsonLines } from "../formats/jsonl.ts";
 import { type ChatMessage, readMessages } from "../tokenizer/index.ts";
+import { callAnswer } from "./calls.ts";
 
 /** What an answer is measured by. */
-export type Metric = "exact" | "label" | "slots" | "json" | "choice";
-export const METRICS: readonly Metric[] = ["exact", "label", "slots", "json", "choice"];
+export type Metric = "exact" | "label" | "slots" | "calls" | "json" | "choice";
+export const METRICS: readonly Metric[] = ["exact", "label", "slots", "calls", "json", "choice"];
 
 export interface TaskLine {
   /** From 1. */
@@ -14,7 +15,7 @@ export interface TaskLine {
   /** One of the two: a conversation to be answered, or a text to be continued. */
   readonly messages?: readonly ChatMessage[];
   readonly prompt?: string;
-  /** The right answer: text, or JSON for "slots". */
+  /** The right answer: text, or JSON for "slots" and "calls". */
   readonly completion?: Json;
   /** Answers to choose from. */
   readonly choices?: readonly string[];
@@ -24,6 +25,8 @@ export interface TaskLine {
   readonly schema?: Json;
   /** Functions, for templates that know tools. */
   readonly tools?: readonly Json[];
+  /** Of "calls", instead of a completion: `[{ function: { argument: [values that would do] } }]`. */
+  readonly ground_truth?: Json;
 }
 
 export interface Task {
@@ -33,18 +36,28 @@ export interface Task {
 }
 
 /**
- * Reads a task file's text. Without `metric`, the first line's fields choose it: `choices`, `labels`, `schema`, a JSON
- * object as `completion` ("slots"), else "exact". Where `messages` end with the assistant's and there is no
+ * Reads a task file's text. Without `metric`, the first line chooses it, by its field `metric` or those that it has:
+ * `ground_truth`, `choices`, `labels`, `schema`, a JSON object as `completion` ("slots"), else "exact". Where `messages` end with the assistant's and there is no
  * `completion`, that message is the right answer.
  * @throws {SyntaxError | TypeError | RangeError} naming the file and the line
  */
 export function parseTask(text: string, name: string, metric?: Metric): Task {
-  const lines = parseJsonLines(text, name).map((line) => parseLine(line, name));
+  const read = parseJsonLines(text, name);
+  const lines = read.map((line) => parseLine(line, name));
   if (lines.length === 0)
     throw new RangeError(`Cannot read ${JSON.stringify(name)}: it has no lines, wanted JSONL`);
-  const chosen = metric ?? metricOf(lines[0]!);
+  const chosen = metric ?? statedMetric(read[0]!, name) ?? metricOf(lines[0]!);
   for (const line of lines) checkFor(chosen, line, name);
   return { name, lines, metric: chosen };
+}
+
+function statedMetric({ line, value }: JsonLine, name: string): Metric | undefined {
+  const stated = Object.hasOwn(value, "metric") ? value.metric : undefined;
+  if (stated === undefined || METRICS.includes(stated as Metric)) return stated as Metric | undefined;
+  const found = JSON.stringify(stated).slice(0, 40);
+  throw new TypeError(
+    `Cannot read ${JSON.stringify(lineName(name, line))}: "metric" is ${found}, wanted one of ${METRICS.join(", ")}`,
+  );
 }
 
 function parseLine({ line, value }: JsonLine, name: string): TaskLine {
@@ -66,11 +79,12 @@ function parseLine({ line, value }: JsonLine, name: string): TaskLine {
       return fail(`"${key}" is ${jsonKind(list)}, wanted a list of at least two texts`);
     return list as string[];
   };
-  const [choices, labels, schema, tools] = [
+  const [choices, labels, schema, tools, ground_truth] = [
     strings("choices"),
     strings("labels"),
     field("schema"),
     field("tools"),
+    field("ground_truth"),
   ];
   if (schema !== undefined && !isObject(schema) && typeof schema !== "boolean")
     return fail(`"schema" is ${jsonKind(schema)}, wanted an object`);
@@ -85,6 +99,7 @@ function parseLine({ line, value }: JsonLine, name: string): TaskLine {
     ...(labels && { labels }),
     ...(schema !== undefined && { schema }),
     ...(tools && { tools }),
+    ...(ground_truth !== undefined && { ground_truth }),
   };
 }
 
@@ -103,23 +118,27 @@ function messagesOf(
   return { messages: read.slice(0, -1), completion: last.content as Json | undefined };
 }
 
-function metricOf({ choices, labels, schema, completion }: TaskLine): Metric {
+function metricOf({ choices, labels, schema, completion, ground_truth }: TaskLine): Metric {
+  if (ground_truth !== undefined) return "calls";
   if (choices) return "choice";
   if (labels) return "label";
   if (schema !== undefined) return "json";
   return slotsOf(completion) === undefined ? "exact" : "slots";
 }
 
+/** JSON of a right answer, itself or as text. */
+export function jsonOf(completion: Json | undefined): Json | undefined {
+  if (typeof completion !== "string") return completion;
+  try {
+    return parseJson(completion, "completion");
+  } catch {
+    return undefined;
+  }
+}
+
 /** JSON of a right answer for "slots": an object or a list of objects, itself or as text. */
 export function slotsOf(completion: Json | undefined): Json | undefined {
-  let value = completion;
-  if (typeof completion === "string") {
-    try {
-      value = parseJson(completion, "completion");
-    } catch {
-      return undefined;
-    }
-  }
+  const value = jsonOf(completion);
   const good = isObject(value) || (Array.isArray(value) && value.length > 0 && value.every(isObject));
   return good ? value : undefined;
 }
@@ -131,13 +150,24 @@ function checkFor(metric: Metric, line: TaskLine, name: string): void {
       `Cannot measure ${metric} of ${JSON.stringify(`${name}, line ${line.line}`)}: ${message}`,
     );
   };
-  const { completion, choices, schema, labels } = line;
+  const { completion, choices, schema, labels, ground_truth } = line;
+  if (metric === "calls" && ground_truth !== undefined) {
+    const good = (call: Json) =>
+      isObject(call) && Object.values(call).length === 1 && Object.values(call).every(isObject);
+    if (!Array.isArray(ground_truth) || !ground_truth.every(good))
+      fail(
+        `"ground_truth" is ${jsonKind(ground_truth)}, wanted a list of { function: { argument: [values] } }`,
+      );
+    return;
+  }
   if (completion === undefined && !(metric === "json"))
     fail(`"completion" is missing, wanted the right answer`);
   if ((metric === "exact" || metric === "label") && typeof completion !== "string")
     fail(`"completion" is ${jsonKind(completion)}, wanted text`);
   if (metric === "label" && labels && !labels.includes(completion as string))
     fail(`"completion" is ${JSON.stringify(completion)}, wanted one of the ${labels.length} labels`);
+  if (metric === "calls" && callAnswer(jsonOf(completion)).kind === "none")
+    fail(`"completion" is ${jsonKind(completion)}, wanted calls, a question or []`);
   if (metric === "slots" && slotsOf(completion) === undefined)
     fail(`"completion" is ${jsonKind(completion)}, wanted a JSON object or a list of them`);
   if (metric === "choice") {

@@ -4,7 +4,8 @@ import type { AdapterChoice } from "../generate/adapters.ts";
 import type { Generation } from "../generate/generation.ts";
 import type { Model } from "../generate/model.ts";
 import { chooseAll } from "./choice.ts";
-import { graderFor, type Scores, share } from "./scores.ts";
+import { type Scores, share } from "./figures.ts";
+import { graderFor } from "./scores.ts";
 import { type Metric, rightChoice, type Task, type TaskLine } from "./task-file.ts";
 
 export interface TaskOptions {
@@ -37,7 +38,7 @@ export interface TaskProgress {
 export interface TaskAnswer {
   readonly line: number;
   readonly answer: string;
-  /** Right by the task's metric: normalized match, label, whole call, valid JSON, the choice with the largest sum. */
+  /** Right by the task's metric: normalized match, label, whole call or other answer, valid JSON, the choice with the largest sum. */
   readonly right: boolean;
   readonly completion?: unknown;
   readonly finish_reason?: string;
@@ -130,9 +131,10 @@ async function answer(model: Model, lines: readonly TaskLine[], options: TaskOpt
 
 function answerRoom(model: Model, lines: readonly TaskLine[]): number {
   let longest = 0;
-  for (const { completion } of lines) {
-    if (completion === undefined) continue;
-    const text = typeof completion === "string" ? completion : JSON.stringify(completion);
+  for (const { completion, ground_truth } of lines) {
+    const right = completion ?? ground_truth;
+    if (right === undefined) continue;
+    const text = typeof right === "string" ? right : JSON.stringify(right);
     longest = Math.max(longest, model.tokenizer.encode(text, { addSpecial: false }).length);
   }
   return longest === 0 ? 256 : 2 * longest + 16;
