@@ -19,6 +19,8 @@ export type FileDigests = Readonly<Record<string, string>>;
  */
 const NOTES = /^(report\.html|.*\.report\.html|metrics\.jsonl|prune\.json|quantize\.json|checkpoints)$/;
 
+const MODEL_FILE = /^[^.].*\.(safetensors|gguf|json|jinja|model|txt)$/;
+
 export class Digests {
   readonly #file: string;
   readonly #known: Map<string, Known>;
@@ -67,6 +69,16 @@ export class Digests {
     const found: Record<string, string> = {};
     for (const name of await filesOf(path)) found[name] = await this.ofFile(join(path, name));
     return found;
+  }
+
+  /** One digest of a model that no step made: of a folder only files that models have count, and none below. */
+  async ofModel(path: string): Promise<string> {
+    const there = await stat(path).catch((cause) => fail("read", path, cause));
+    if (!there.isDirectory()) return this.ofFile(path);
+    const found: Record<string, string> = {};
+    for (const name of await readdir(path))
+      if (MODEL_FILE.test(name) && !NOTES.test(name)) found[name] = await this.ofFile(join(path, name));
+    return digestOf(found);
   }
 
   /** One digest of a file, or of a folder. @throws {Error} when there is neither */

@@ -1,15 +1,9 @@
 /** pith/recipe: a whole pipeline as a file, of which only what changed is made. */
-export {
-  dryRunMake,
-  type MadeStep,
-  type MakeEvent,
-  type MakeOptions,
-  type MakeResult,
-  make,
-  type PlannedStep,
-} from "./make.ts";
+export { dryRunMake, type PlannedStep } from "./dry-run.ts";
+export { type MadeStep, type MakeEvent, type MakeResult, make } from "./make.ts";
 export type { ConvertStep, EvaluateStep, FuseStep } from "./models.ts";
 export { findRecipe, openRecipe } from "./open.ts";
+export type { MakeOptions } from "./plan.ts";
 export {
   type Bounds,
   defineRecipe,

@@ -2,7 +2,9 @@ import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
-import { dryRunMake, type MakeOptions, make } from "./make.ts";
+import { dryRunMake } from "./dry-run.ts";
+import { make } from "./make.ts";
+import type { MakeOptions } from "./plan.ts";
 import { defineRecipe, type Expectations, type Recipe } from "./recipe.ts";
 import { step } from "./steps.ts";
 
@@ -154,6 +156,12 @@ describe("a pipeline of all", () => {
     await rm("made/teacher", { recursive: true });
     expect(await made(pipeline(), { steps: ["worth"], only: true })).toBe("");
     expect(await made(pipeline(), { steps: ["teacher"] })).toBe("teacher");
+    await rm("made/.make/small.json");
+    await expect(made(pipeline(), { steps: ["worth"], only: true })).rejects.toThrow(
+      "Cannot make worth: it reads small, which is not made",
+    );
+    await rm("made/small", { recursive: true });
+    expect(await made(pipeline())).toBe("small");
     // What a run notes of itself may go.
     await rm("made/teacher/checkpoints", { recursive: true });
     await rm("made/teacher/report.html");
@@ -272,6 +280,9 @@ describe("smaller ones", () => {
       "sources: source.mjs changed",
     ]);
     expect(await made(recipe({ a, card: card("y") }))).toBe("card");
+    // The order of options means nothing.
+    const turned = step.run({ ...Object.fromEntries(Object.entries(card("y").options).reverse()) } as never);
+    expect(await made(recipe({ a, card: turned }))).toBe("");
     const other = step.run({ run: ({ out }) => writeFile(join(out, "x"), "x") });
     expect(await made(recipe({ other }))).toBe("other");
     const changed = step.run({ run: ({ out }) => writeFile(join(out, "x"), "y") });

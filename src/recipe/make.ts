@@ -1,28 +1,19 @@
 // Making a recipe: each step behind what it reads, only those that are not there as they would be made. The verb `pith make`.
 
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../formats/index.ts";
 import { holdLock } from "../formats/lock.ts";
 import { version } from "../formats/version.ts";
 import { Job } from "../train/index.ts";
-import { checkExpectations, missedBy } from "./expect.ts";
+import { missedBy } from "./expect.ts";
 import { Digests } from "./files.ts";
 import { copyOutputs } from "./outputs.ts";
-import { type Looked, Workshop } from "./plan.ts";
+import { clear, sweep } from "./place.ts";
+import { DEFAULT_OUT, type Looked, type MakeOptions, Workshop } from "./plan.ts";
 import { checkRecipe, type Figures, order, type Recipe } from "./recipe.ts";
 import { stateFolder, writeState } from "./state.ts";
 import { type How, VERBS } from "./verbs.ts";
-
-export interface MakeOptions {
-  /** Names of steps: they, and what they read. Default: all. */
-  readonly steps?: readonly string[];
-  /** `steps` alone, on what is there of the others, old or not. */
-  readonly only?: boolean;
-  /** Names of steps that are made from their beginning, whatever is there. */
-  readonly force?: readonly string[];
-  readonly signal?: AbortSignal;
-}
 
 export interface MakeEvent {
   readonly step: string;
@@ -83,8 +74,6 @@ export function make(recipe: Recipe, options: MakeOptions = {}): Job<MakeEvent, 
   }, options.signal);
 }
 
-const DEFAULT_OUT = "made";
-
 async function withWorkshop<T>(recipe: Recipe, work: (workshop: Workshop) => Promise<T>): Promise<T> {
   const { out = DEFAULT_OUT } = recipe;
   const busy = `Cannot make ${JSON.stringify(recipe.name)}: it is being made already`;
@@ -101,25 +90,6 @@ async function withWorkshop<T>(recipe: Recipe, work: (workshop: Workshop) => Pro
   }
 }
 
-/** Names of the steps to look at, in their order. @throws {RangeError} on a name that there is none of */
-function wantedSteps(workshop: Workshop, { steps = [], only = false, force = [] }: MakeOptions): string[] {
-  const all = order(workshop.recipe);
-  const unknown = [...steps, ...force].find((name) => !all.includes(name));
-  if (unknown !== undefined)
-    throw new RangeError(
-      `Cannot make the step ${JSON.stringify(unknown)} of ${JSON.stringify(workshop.recipe.name)}: wanted one of ${all.join(", ")}`,
-    );
-  if (only && steps.length === 0) throw new TypeError("Cannot make only some steps: wanted their names");
-  for (const name of all) checkExpectations(name, workshop.recipe.steps[name]!);
-  if (steps.length === 0) return all;
-  const wanted = new Set(steps);
-  // Backwards: what a step reads lies before it.
-  if (!only)
-    for (const name of [...all].reverse())
-      if (wanted.has(name)) for (const one of workshop.readBy(name)) wanted.add(one);
-  return all.filter((name) => wanted.has(name));
-}
-
 async function run(
   workshop: Workshop,
   options: MakeOptions,
@@ -127,7 +97,7 @@ async function run(
   signal: AbortSignal,
 ): Promise<MakeResult> {
   const { recipe, out } = workshop;
-  const names = wantedSteps(workshop, options);
+  const names = workshop.wanted(options);
   const made = new Map<string, MadeStep>();
   const held = new Set<string>();
   for (const [i, name] of names.entries()) {
@@ -183,9 +153,9 @@ async function makeStep(
   const { options, settings, figures } = resolved;
   const before = resume ? state!.seconds : 0;
   const goesOn = resume && verb !== "run";
-  // In this order: a folder is never there without the note that it is ours.
+  // In this order: what is there follows from what is noted, wherever it ends, and a folder is never there without a note.
+  await clear(out, name, !goesOn);
   await writeState(out, name, { settings, seconds: before });
-  if (!goesOn) await clear(out, name);
   await mkdir(folder, { recursive: true });
   const started = performance.now();
   const seconds = () => before + (performance.now() - started) / 1000;
@@ -200,19 +170,13 @@ async function makeStep(
       cause,
     });
   }
+  await sweep(folder);
   const files = await workshop.digests.ofFolder(folder);
   if (Object.keys(files).length === 0)
     throw new Error(`Cannot make ${name}: it left ${JSON.stringify(folder)} empty, wanted files`);
   const done = { settings, seconds: seconds(), made: { files, figures: found } };
   await writeState(out, name, done);
   workshop.states.set(name, done);
-}
-
-/** Removes what a step has made, and what killed runs of it have left beside. */
-async function clear(out: string, name: string): Promise<void> {
-  await rm(join(out, name), { recursive: true, force: true });
-  for (const entry of await readdir(out))
-    if (entry.startsWith(`.${name}.`)) await rm(join(out, entry), { recursive: true, force: true });
 }
 
 /** What is known of a step that is made. */
@@ -224,40 +188,4 @@ async function madeStep(workshop: Workshop, name: string, now: boolean): Promise
   for (const file of Object.keys(made!.files)) bytes += (await stat(join(folder, file))).size;
   const missed = missedBy(name, step, made!.figures);
   return { step: name, verb: step.verb, made: now, path, bytes, figures: made!.figures, seconds, missed };
-}
-
-/** A step, and whether it would be made. */
-export interface PlannedStep {
-  readonly step: string;
-  readonly verb: string;
-  /** "perhaps": what it reads is made first, and may come out as it was. */
-  readonly made: "yes" | "no" | "perhaps";
-  readonly why: readonly string[];
-  /** What the verb would do, in lines: of steps whose inputs are there, of verbs that tell. */
-  readonly plan: readonly string[];
-}
-
-/** Which steps `make` would make, and why, with what their verbs tell beforehand. Makes nothing. Errors as `make`. */
-export async function dryRunMake(recipe: Recipe, options: MakeOptions = {}): Promise<PlannedStep[]> {
-  checkRecipe(recipe);
-  const signal = options.signal ?? new AbortController().signal;
-  const { out = DEFAULT_OUT } = recipe;
-  const workshop = new Workshop(recipe, out, await Digests.open(join(stateFolder(out), "digests.json")));
-  const planned = new Map<string, PlannedStep>();
-  for (const step of wantedSteps(workshop, options)) {
-    signal.throwIfAborted();
-    const { verb } = recipe.steps[step]!;
-    const forced = options.force?.includes(step) === true;
-    const first = workshop.readBy(step).filter((other) => (planned.get(other)?.made ?? "no") !== "no");
-    if (first.length > 0) {
-      const made = forced || !(await workshop.known(step)) ? "yes" : "perhaps";
-      planned.set(step, { step, verb, made, why: [`it reads ${first.join(", ")}`], plan: [] });
-      continue;
-    }
-    const { why, resolved } = await workshop.look(step, forced);
-    const made = why.length > 0 ? "yes" : "no";
-    const plan = made === "yes" ? await VERBS[verb].plan?.(resolved.options, signal) : undefined;
-    planned.set(step, { step, verb, made, why, plan: plan ?? [] });
-  }
-  return [...planned.values()];
 }

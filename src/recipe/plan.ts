@@ -2,11 +2,25 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { checkExpectations } from "./expect.ts";
 import type { Digests, FileDigests } from "./files.ts";
-import { type Recipe, readBy, type Step } from "./recipe.ts";
+import { placeOf } from "./place.ts";
+import { order, type Recipe, readBy, type Step } from "./recipe.ts";
 import { differences, type MadeBefore, type ResolvedStep, resolveStep } from "./settings.ts";
 import { readState, type StepState } from "./state.ts";
-import { placeOf } from "./verbs.ts";
+
+export interface MakeOptions {
+  /** Names of steps: they, and what they read. Default: all. */
+  readonly steps?: readonly string[];
+  /** `steps` alone, on what is there of the others, old or not. */
+  readonly only?: boolean;
+  /** Names of steps that are made from their beginning, whatever is there. */
+  readonly force?: readonly string[];
+  readonly signal?: AbortSignal;
+}
+
+/** Where a recipe is made that does not say. */
+export const DEFAULT_OUT = "made";
 
 /** A step of a recipe, looked at. */
 export interface Looked {
@@ -55,6 +69,25 @@ export class Workshop implements MadeBefore {
     return readBy(this.recipe.steps[name]!).map((step) => this.nameOf(step));
   }
 
+  /** Names of the steps to look at, in their order. @throws {RangeError | TypeError} on a name or bound that is none */
+  wanted({ steps = [], only = false, force = [] }: MakeOptions): string[] {
+    const all = order(this.recipe);
+    const unknown = [...steps, ...force].find((name) => !all.includes(name));
+    if (unknown !== undefined)
+      throw new RangeError(
+        `Cannot make the step ${JSON.stringify(unknown)} of ${JSON.stringify(this.recipe.name)}: wanted one of ${all.join(", ")}`,
+      );
+    if (only && steps.length === 0) throw new TypeError("Cannot make only some steps: wanted their names");
+    for (const name of all) checkExpectations(name, this.recipe.steps[name]!);
+    if (steps.length === 0) return all;
+    const wanted = new Set(steps);
+    // Backwards: what a step reads lies before it.
+    if (!only)
+      for (const name of [...all].reverse())
+        if (wanted.has(name)) for (const one of this.readBy(name)) wanted.add(one);
+    return all.filter((name) => wanted.has(name));
+  }
+
   /** Whether a step was made once. */
   async known(name: string): Promise<boolean> {
     return (await readState(this.out, name))?.made !== undefined;
@@ -67,6 +100,11 @@ export class Workshop implements MadeBefore {
   async look(name: string, forced: boolean): Promise<Looked> {
     const state = await readState(this.out, name);
     if (state) this.states.set(name, state);
+    for (const other of this.readBy(name)) {
+      const its = this.states.get(other) ?? (await readState(this.out, other));
+      if (!its?.made) throw new Error(`Cannot make ${name}: it reads ${other}, which is not made`);
+      this.states.set(other, its);
+    }
     const resolved = await resolveStep(name, this.recipe.steps[name]!, this, this.digests);
     if (!state) {
       const { folder } = this.placeOf(name);

@@ -1,5 +1,5 @@
 // What only a process of its own shows: a make that is killed, and one that Ctrl-C ends. PITH_KILLS=50 kills it so many times
-// (default 2).
+// (default 1).
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildFolders } from "../../test/helpers/built.ts";
 
-const KILLS = Number(process.env.PITH_KILLS ?? 2);
+const KILLS = Number(process.env.PITH_KILLS ?? 1);
 const ROOT = resolve(import.meta.dirname, "../..");
 let dir: string;
 

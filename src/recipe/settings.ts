@@ -42,7 +42,7 @@ export interface MadeBefore {
 /** Options that change how, and not what, is made; of `endpoint` (which may hold a key) only the model counts. */
 const UNCOUNTED = new Set(["threads", "save_steps", "concurrency", "price"]);
 
-/** Options that may be names of the hub. */
+/** Options that are models, which may be names of the hub. */
 const MODELS = new Set(["model", "teacher", "student", "base"]);
 
 /**
@@ -61,12 +61,14 @@ export async function resolveStep(
   const figures: Record<string, Figures> = {};
   const isPath = (at: string) =>
     paths.some((path) => at === path || (path.endsWith(".*") && at.startsWith(path.slice(0, -1))));
-  const input = async (at: string, shown: string, path: string): Promise<void> => {
-    if (!relative(path, before.out).startsWith("..") && !isAbsolute(relative(path, before.out)))
+  const input = async (at: string, shown: string, path: string, model: boolean): Promise<void> => {
+    const made = relative(path, before.out);
+    if (!model && !made.startsWith("..") && !isAbsolute(made))
       throw new Error(
         `Cannot make ${name}: its input ${at}, ${JSON.stringify(path)}, holds the folder that is made, ${JSON.stringify(before.out)}; wanted one or the other elsewhere`,
       );
-    inputs[`${at}: ${shown}`] = await digests.of(path).catch((cause: Error) => {
+    const read = model ? digests.ofModel(path) : digests.of(path);
+    inputs[`${at}: ${shown}`] = await read.catch((cause: Error) => {
       throw new Error(`Cannot make ${name}: its input ${at} is not there; ${cause.message}`, { cause });
     });
   };
@@ -77,7 +79,7 @@ export async function resolveStep(
       const shown = `<${before.nameOf(of)}>${file === undefined ? "" : `/${file}`}`;
       const path =
         file === undefined ? before.pathOf(of) : join(before.pathOf(of), checkedFile(name, at, file));
-      await input(at, shown, path);
+      await input(at, shown, path, false);
       if (step.verb === "run" && isStep(value)) {
         figures[at] = before.figuresOf(of);
         inputs[`figures of ${shown}`] = figures[at];
@@ -93,9 +95,10 @@ export async function resolveStep(
       const path = value.startsWith("file:") ? fileURLToPath(value) : value;
       const shown = shownPath(path);
       const there = await stat(path).catch(() => undefined);
-      // The hub's name of a model: what lies in the cache counts.
-      const read = !there && MODELS.has(at) && parseHubName(path) ? (await resolveModel(path)).path : path;
-      await input(at, shown, read);
+      const model = MODELS.has(at);
+      // Of the hub's name of a model what lies in the cache counts.
+      const hub = model && !there && parseHubName(path) !== undefined;
+      await input(at, shown, hub ? (await resolveModel(path)).path : path, model);
       return { path, plain: shown };
     }
     if (Array.isArray(value)) {
@@ -127,9 +130,17 @@ export async function resolveStep(
   // As it is read back: -0, NaN and the like do not survive.
   return {
     options: path as Record<string, unknown>,
-    settings: JSON.parse(JSON.stringify(settings)),
+    settings: sorted(JSON.parse(JSON.stringify(settings))),
     figures,
   };
+}
+
+/** Plain data with the keys of objects in one order, in which they mean the same. */
+function sorted<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(sorted) as T;
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, inner]) => [key, sorted(inner)])) as T;
 }
 
 /** A path that means the same when the folder of the recipe is moved, where that can be. */
@@ -158,7 +169,7 @@ export function differences(was: StepSettings, is: StepSettings): string[] {
     // What is read for the first time is told by its option.
     if (then !== undefined && JSON.stringify(then) !== JSON.stringify(now)) found.push(`${name} changed`);
   }
-  // An order alone, or what none of the above saw.
+  // What none of the above saw: an input more or less.
   if (found.length === 0 && JSON.stringify(was) !== JSON.stringify(is)) found.push("what it reads changed");
   return found;
 }

@@ -1,7 +1,7 @@
 // What `make` knows of each verb: which options name files or models, what is made of a step, how it is called, which
 // figures it gives, and what it tells beforehand.
 
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 import {
   distill,
   distillRecursively,
@@ -249,16 +249,4 @@ function checkedFigures(given: unknown): Figures {
       `Cannot take ${JSON.stringify(wrong[1])} as the figure ${JSON.stringify(wrong[0])}: wanted an object of numbers, or nothing`,
     );
   return given as Figures;
-}
-
-/** Where a step's own folder and what it makes lie. */
-export function placeOf(
-  out: string,
-  name: string,
-  verb: VerbName,
-  options: object,
-): { readonly folder: string; readonly path: string } {
-  const own = join(out, name);
-  const file = VERBS[verb].file(name, options);
-  return { folder: own, path: file === undefined ? own : join(own, file) };
 }
