@@ -96,6 +96,16 @@ export {
 } from "./recipe/index.ts";
 export type { ChatMessage } from "./tokenizer/index.ts";
 export {
+  type CallOptions,
+  type CallResult,
+  callTools,
+  readTools,
+  type Tool,
+  type ToolAnswer,
+  type ToolCall,
+  toolSchema,
+} from "./tools/index.ts";
+export {
   type DryRun,
   dryRun,
   type Job,

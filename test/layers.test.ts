@@ -17,8 +17,9 @@ const MAY: Record<string, readonly string[]> = {
   // Pages and charts of what other folders found.
   report: ["engine", "formats"],
   train: ["engine", "formats", "tokenizer", "models", "report"],
+  tools: ["engine", "formats", "tokenizer", "models", "generate"],
   // Tasks are answered by generating.
-  evaluate: ["engine", "formats", "tokenizer", "models", "generate"],
+  evaluate: ["engine", "formats", "tokenizer", "models", "generate", "tools"],
   // Teachers elsewhere: endpoints over HTTP.
   remote: ["formats", "hub", "tokenizer"],
   prune: ["engine", "formats", "tokenizer", "models", "report", "train"],
@@ -75,6 +76,7 @@ const MAY: Record<string, readonly string[]> = {
     "distill",
     "quantize",
     "recipe",
+    "tools",
     "index.ts",
     "embed",
   ],

@@ -58,6 +58,18 @@ export function program(): Command {
     .option("--json", "print one JSON object with the text, counts and times")
     .action(async (model, words, options) => (await import("./run.ts")).run(model, words, options));
 
+  const call = pith
+    .command("call")
+    .description("Answer a sentence with calls of functions, as JSON.")
+    .argument("<model>", MODEL)
+    .argument("<sentence...>", "what is wanted");
+  addModelOptions(call)
+    .option("--tools <file>", "JSON: functions, as OpenAI's tools", schemaFile)
+    .option("--toolset <name>", "name of functions that the model or an adapter knows by heart, as @snips")
+    .option("--max-tokens <n>", "of the answer (default: 512)", count(1))
+    .option("--adapter <path[=scale]>", ADAPTER, collect)
+    .action(async (model, words, options) => (await import("./call.ts")).call(model, words, options));
+
   pith
     .command("inspect")
     .description("Show what a model is and the memory it needs, or what an adapter is, without loading it.")
