@@ -1,13 +1,9 @@
 // pith bench: how fast a model runs here, beside how fast this machine reads memory.
 
-import { NativeBackend } from "../engine/backends/native.ts";
-import { bench as benchModel, median } from "../generate/bench.ts";
+import { bench as benchModel, median, readBandwidth } from "../generate/bench.ts";
 import { load } from "./load.ts";
 import type { ModelOptions } from "./options.ts";
 import { figure, printJson, printTable } from "./output.ts";
-
-/** Read in a round: more than any cache holds. */
-const READ_BYTES = 256 * 2 ** 20;
 
 export interface BenchOptions extends ModelOptions {
   rounds?: number;
@@ -53,15 +49,4 @@ export async function bench(nameOrPath: string, options: BenchOptions): Promise<
       typeof value === "number" ? figure(value) : String(value ?? "not measured (native backend only)"),
     ]),
   );
-}
-
-/** Bytes a second of a plain read of memory, where the addon can measure it. */
-export function readBandwidth(threads: number): number | undefined {
-  if (!NativeBackend.available()) return undefined;
-  const backend = new NativeBackend({ threads });
-  try {
-    return backend.addon.bandwidth(READ_BYTES, threads, 2);
-  } finally {
-    backend.close();
-  }
 }

@@ -1,5 +1,6 @@
 /**
- * What this process may use of the machine: cores and memory, within the limits of its cgroup (version 2 or 1).
+ * What this process may use of the machine: cores and memory, within the limits of its cgroup (version 2 or 1); and the
+ * memory that it has.
  * Facts only; who needs what is decided elsewhere.
  */
 import { readFileSync } from "node:fs";
@@ -100,5 +101,20 @@ function read(path: string): string {
     return readFileSync(path, "utf8");
   } catch {
     return "";
+  }
+}
+
+/** Watches the memory of this process while `work` runs. */
+export async function withPeak<T>(work: () => Promise<T>): Promise<{ value: T; peak_bytes: number }> {
+  let peak = process.memoryUsage.rss();
+  const timer = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage.rss());
+  }, 100);
+  timer.unref();
+  try {
+    const value = await work();
+    return { value, peak_bytes: Math.max(peak, process.memoryUsage.rss()) };
+  } finally {
+    clearInterval(timer);
   }
 }

@@ -3,7 +3,7 @@
 export { evaluate } from "./evaluate.ts";
 export { type ExportOptions, type ExportResult, exportAdapter } from "./export.ts";
 export type { Figure, LabelCount, Scores } from "./figures.ts";
-export { readText } from "./read-text.ts";
+export { readEvaluationText, readText } from "./read-text.ts";
 export type { TaskAnswer, TaskOptions, TaskProgress, TaskResult } from "./task.ts";
 export { METRICS, type Metric, parseTask, type Task, type TaskLine } from "./task-file.ts";
 export type { TextOptions, TextProgress, TextResult } from "./text.ts";

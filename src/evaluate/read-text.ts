@@ -14,3 +14,11 @@ export async function readText(path: string): Promise<string> {
     throw new RangeError(`${cannot}it has ${found.size} bytes, wanted at most ${MAX_TEXT_BYTES}`);
   return new TextDecoder().decode(await readFile(path));
 }
+
+/** @throws {Error} naming a file that is not there, too large or empty */
+export async function readEvaluationText(path: string): Promise<string> {
+  const text = await readText(path);
+  if (text.trim() === "")
+    throw new RangeError(`Cannot read ${JSON.stringify(path)}: it has no text to measure on`);
+  return text;
+}

@@ -1,7 +1,7 @@
 // A model at a task: every line answered, greedily and many at once, or its choices scored; then graded.
 
+import { setMaxListeners } from "node:events";
 import type { AdapterChoice } from "../generate/adapters.ts";
-import type { Generation } from "../generate/generation.ts";
 import type { Model } from "../generate/model.ts";
 import { chooseAll } from "./choice.ts";
 import { type Scores, share } from "./figures.ts";
@@ -69,38 +69,80 @@ export async function evaluateTask(model: Model, options: TaskOptions): Promise<
 }
 
 async function answer(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
-  const { task, signal, onProgress, onAnswer, seed = 1, adapter } = options;
-  const grader = graderFor(task, seed);
-  const maxTokens = options.maxTokens ?? answerRoom(model, lines);
-  const settings = (line: TaskLine) => {
-    const oneLine = line.prompt !== undefined && (task.metric === "exact" || task.metric === "label");
-    const stop = options.stop ?? (oneLine && !String(line.completion).trim().includes("\n") ? "\n" : []);
-    return { temperature: 0, maxTokens, stop, ...(adapter && { adapter }) };
+  const { adapter } = options;
+  const ask: Ask = (line, { maxTokens, stop, signal }) => {
+    const settings = { temperature: 0, maxTokens, stop, signal, ...(adapter && { adapter }) };
+    return line.messages
+      ? model.chat(line.messages, { ...settings, ...(line.tools && { tools: line.tools }) })
+      : model.generate(line.prompt!, settings);
   };
-  const start = (line: TaskLine) =>
-    line.messages
-      ? model.chat(line.messages, { ...settings(line), ...(line.tools && { tools: line.tools }) })
-      : model.generate(line.prompt!, settings(line));
+  const maxTokens =
+    options.maxTokens ??
+    answerRoom(lines, (text) => model.tokenizer.encode(text, { addSpecial: false }).length);
+  const whole = (part: GradedAnswers): TaskResult => ({ ...part, bits_per_weight: model.bitsPerWeight });
+  const { onProgress, ...rest } = options;
+  const result = await gradeAnswers(ask, lines, {
+    ...rest,
+    maxTokens,
+    ...(onProgress && {
+      onProgress: ({ done, total, result }) => onProgress({ done, total, result: () => whole(result()) }),
+    }),
+  });
+  return whole(result);
+}
+
+/** Answers a line. `signal` ends it early. */
+export type Ask = (
+  line: TaskLine,
+  settings: { readonly maxTokens: number; readonly stop: readonly string[]; readonly signal: AbortSignal },
+) => PromiseLike<{ readonly text: string; readonly finishReason: string }>;
+
+/** Figures of answers, whoever gave them. */
+export type GradedAnswers = Omit<TaskResult, "bits_per_weight">;
+
+export interface GradeOptions extends Omit<TaskOptions, "adapter" | "limit" | "onProgress" | "maxTokens"> {
+  readonly maxTokens: number;
+  readonly onProgress?: (progress: {
+    readonly done: number;
+    readonly total: number;
+    result(): GradedAnswers;
+  }) => void;
+}
+
+/** Asks for an answer to each of `lines` of a task, many at once, and grades them. Not for "choice", which is no answer. */
+export async function gradeAnswers(
+  ask: Ask,
+  lines: readonly TaskLine[],
+  { task, signal, onProgress, onAnswer, seed = 1, maxTokens, stop }: GradeOptions,
+): Promise<GradedAnswers> {
+  const grader = graderFor(task, seed);
+  const end = new AbortController();
+  const any = signal ? AbortSignal.any([signal, end.signal]) : end.signal;
+  setMaxListeners(0, any); // each answer under way has one
+  const start = (line: TaskLine) => {
+    const oneLine = line.prompt !== undefined && (task.metric === "exact" || task.metric === "label");
+    const ends = stop ?? (oneLine && !String(line.completion).trim().includes("\n") ? "\n" : []);
+    const answer = ask(line, { maxTokens, stop: typeof ends === "string" ? [ends] : ends, signal: any });
+    // One that fails before its turn must not count as an unhandled rejection.
+    answer.then(undefined, () => {});
+    return answer;
+  };
   let done = 0;
-  const result = (): TaskResult => ({
+  const result = (): GradedAnswers => ({
     metric: task.metric,
     lines: done,
     lines_total: lines.length,
     ...grader.result(),
-    bits_per_weight: model.bitsPerWeight,
     max_tokens: maxTokens,
   });
   /** Under way, in the order of the lines; the first is awaited. */
-  const running: Generation[] = [];
-  const cancel = () => {
-    for (const generation of running) generation.cancel();
-  };
-  signal?.addEventListener("abort", cancel);
+  const running: ReturnType<Ask>[] = [];
   try {
     for (let next = 0; done < lines.length; ) {
       while (next < lines.length && running.length < UNDER_WAY) running.push(start(lines[next++]!));
       const line = lines[done]!;
-      const { text, finishReason } = await running[0]!.catch((error: unknown) => {
+      const { text, finishReason } = await running[0]!.then(undefined, (error: unknown) => {
+        signal?.throwIfAborted();
         throw new Error(
           `Cannot answer ${JSON.stringify(`${task.name}, line ${line.line}`)}: ${message(error)}`,
           {
@@ -124,18 +166,17 @@ async function answer(model: Model, lines: readonly TaskLine[], options: TaskOpt
     }
     return result();
   } finally {
-    signal?.removeEventListener("abort", cancel);
-    cancel();
+    end.abort();
   }
 }
 
-function answerRoom(model: Model, lines: readonly TaskLine[]): number {
+/** Most tokens of an answer, from the longest right one. @param tokens of a text */
+export function answerRoom(lines: readonly TaskLine[], tokens: (text: string) => number): number {
   let longest = 0;
   for (const { completion, ground_truth } of lines) {
     const right = completion ?? ground_truth;
     if (right === undefined) continue;
-    const text = typeof right === "string" ? right : JSON.stringify(right);
-    longest = Math.max(longest, model.tokenizer.encode(text, { addSpecial: false }).length);
+    longest = Math.max(longest, tokens(typeof right === "string" ? right : JSON.stringify(right)));
   }
   return longest === 0 ? 256 : 2 * longest + 16;
 }

@@ -1,6 +1,10 @@
 // How fast a loaded model is, measured through the public API: prompt, answer, eight at once, and a long past.
 
+import { NativeBackend } from "../engine/backends/native.ts";
 import type { Model } from "./model.ts";
+
+/** Read in a round of `readBandwidth`: more than any cache holds. */
+const READ_BYTES = 256 * 2 ** 20;
 
 export interface BenchResult {
   /** A prompt of `prefill_tokens`, alone. */
@@ -22,6 +26,8 @@ export interface BenchOptions {
   readonly rounds?: number;
   /** Tokens of an answer. Default 64. */
   readonly tokens?: number;
+  /** Whether a long past is measured, too, which takes longer than all the rest. Default true. */
+  readonly past?: boolean;
   readonly signal?: AbortSignal;
   /** Called after each round, e.g. to measure memory beside it. */
   readonly onRound?: (round: number) => void;
@@ -33,7 +39,7 @@ export async function bench(model: Model, options: BenchOptions = {}): Promise<B
   const room = model.ctx - 2;
   const tokens = Math.max(1, Math.min(options.tokens ?? 64, room >> 1));
   const prefill = Math.min(512, room);
-  const past = model.ctx >= 2048 + tokens + 1 ? 2048 : undefined;
+  const past = options.past !== false && model.ctx >= 2048 + tokens + 1 ? 2048 : undefined;
   const speeds: Record<"prefill" | "decode" | "eight" | "past", number[]> = {
     prefill: [],
     decode: [],
@@ -82,13 +88,24 @@ function together(stats: readonly { firstTokenMs: number; totalMs: number }[], t
   return (stats.length * (tokens - 1) * 1000) / (end - first);
 }
 
+/** Bytes a second of a plain read of memory, where the addon can measure it. */
+export function readBandwidth(threads: number): number | undefined {
+  if (!NativeBackend.available()) return undefined;
+  const backend = new NativeBackend({ threads });
+  try {
+    return backend.addon.bandwidth(READ_BYTES, threads, 2);
+  } finally {
+    backend.close();
+  }
+}
+
 /** An end token would make an answer shorter than what is measured. */
-function noEnd(model: Model): Record<number, number> {
+export function noEnd(model: Model): Record<number, number> {
   return Object.fromEntries([...model.eosIds].map((id) => [id, -Infinity]));
 }
 
 /** Different ones each time: nothing may be found in the cache. */
-function randomIds(n: number, vocab_size: number): number[] {
+export function randomIds(n: number, vocab_size: number): number[] {
   return Array.from({ length: n }, () => Math.floor(Math.random() * vocab_size));
 }
 

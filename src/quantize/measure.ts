@@ -1,21 +1,13 @@
-// What a quantization has cost: the model as it was and what was written, side by side on a text. And what memory it took.
+// What a quantization has cost: the model as it was and what was written, side by side on a text.
 
 import type { BackendName } from "../engine/backends/index.ts";
-import { evaluate, readText } from "../evaluate/index.ts";
+import { evaluate } from "../evaluate/index.ts";
 import { loadModel } from "../generate/index.ts";
 import type { OpenedModel } from "../models/index.ts";
 import type { Measured } from "./types.ts";
 
 /** Tokens of a window; a model may know fewer. */
 const CTX = 512;
-
-/** @throws {Error} naming a file that is not there, too large or empty */
-export async function readEvaluationText(path: string): Promise<string> {
-  const text = await readText(path);
-  if (text.trim() === "")
-    throw new RangeError(`Cannot read ${JSON.stringify(path)}: it has no text to measure on`);
-  return text;
-}
 
 export interface MeasureOptions {
   readonly text: string;
@@ -66,20 +58,5 @@ export async function* measureVariants(
       },
       original: { perplexity: result.base_perplexity!, bits_per_weight: result.base_bits_per_weight! },
     };
-  }
-}
-
-/** Watches the memory of this process while `work` runs. */
-export async function withPeak<T>(work: () => Promise<T>): Promise<{ value: T; peak_bytes: number }> {
-  let peak = process.memoryUsage.rss();
-  const timer = setInterval(() => {
-    peak = Math.max(peak, process.memoryUsage.rss());
-  }, 100);
-  timer.unref();
-  try {
-    const value = await work();
-    return { value, peak_bytes: Math.max(peak, process.memoryUsage.rss()) };
-  } finally {
-    clearInterval(timer);
   }
 }

@@ -16,6 +16,8 @@ export interface TextRequest {
   readonly stop?: readonly string[];
   /** The answer is asked to follow this JSON Schema (`response_format`). Servers may pass over it. */
   readonly schema?: Json;
+  /** Functions that the model may call; calls that it makes are the text, as JSON. Of a conversation only. */
+  readonly tools?: readonly Json[];
   /** Whether the model shall think first, where its template has a switch (`chat_template_kwargs`). Default: the server's. */
   readonly think?: boolean;
   /** Also give the log-probability of every token, and of this many of the likeliest beside it. */
@@ -70,7 +72,7 @@ function readModels(answer: Json, url: URL): string[] {
 export function writeText(
   pool: EndpointPool,
   model: string,
-  { prompt, maxTokens, temperature, topP, seed, stop, schema, think, logprobs }: TextRequest,
+  { prompt, maxTokens, temperature, topP, seed, stop, schema, tools, think, logprobs }: TextRequest,
   signal?: AbortSignal,
 ): Promise<TextAnswer> {
   const chat = typeof prompt !== "string";
@@ -82,6 +84,7 @@ export function writeText(
     ...(topP !== undefined && { top_p: topP }),
     ...(seed !== undefined && { seed }),
     ...(stop && stop.length > 0 && { stop }),
+    ...(chat && tools && tools.length > 0 && { tools }),
     ...(schema !== undefined && {
       response_format: { type: "json_schema", json_schema: { name: "answer", schema, strict: true } },
     }),
@@ -99,7 +102,9 @@ export function writeText(
 function readTextAnswer(answer: Json, url: URL, chat: boolean, logprobs: boolean): TextAnswer {
   const choice = firstChoice(answer, url);
   const message = chat ? choice.message : choice;
-  const text = isObject(message) ? (chat ? message.content : message.text) : undefined;
+  const said = isObject(message) ? (chat ? message.content : message.text) : undefined;
+  const calls = isObject(message) && Array.isArray(message.tool_calls) ? message.tool_calls : [];
+  const text = calls.length > 0 ? JSON.stringify(calls) : said;
   // A model that was cut while it thought has said nothing.
   if (typeof text !== "string" && !(text === null && choice.finish_reason === "length"))
     throw wrong(url, "write a text", choice, chat ? "a message with content" : "a text");

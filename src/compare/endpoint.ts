@@ -1,0 +1,165 @@
+// What is measured of a model behind an OpenAI-compatible endpoint: what a caller sees, the way there and back included.
+
+import type { Task, TaskAnswer, TaskLine } from "../evaluate/index.ts";
+import { type Ask, answerRoom, gradeAnswers } from "../evaluate/task.ts";
+import { median } from "../generate/bench.ts";
+import {
+  type EndpointOptions,
+  EndpointPool,
+  modelOf,
+  type TextAnswer,
+  type TextRequest,
+  writeText,
+} from "../remote/index.ts";
+import { ANSWER_TOKENS, timeAnswers } from "./local.ts";
+import { longPrompt, shortPrompt } from "./prompts.ts";
+import type { Answers, DataUse, Speed } from "./types.ts";
+
+/** One that does not answer at all is given up after so long. */
+const PATIENCE_MS = 10_000;
+const DECODED = 64;
+const PROMPT_TOKENS = 512;
+/** Answers of one token, for the time to the first. */
+const FIRST_TOKENS = 10;
+
+/** An endpoint that answers, and in which form. */
+export class Remote {
+  readonly model: string;
+  readonly host: string;
+  /** Whether texts are asked for as an answer to a message: it has no `completions`. */
+  readonly chatOnly: boolean;
+  readonly #pool: EndpointPool;
+
+  private constructor(pool: EndpointPool, model: string, chatOnly: boolean) {
+    this.#pool = pool;
+    this.model = model;
+    this.host = pool.urls[0]!.host;
+    this.chatOnly = chatOnly;
+  }
+
+  /** @throws {Error} when the host is not allowed, does not answer, or serves no such model */
+  static async open(url: string, options: EndpointOptions = {}, signal?: AbortSignal): Promise<Remote> {
+    const pool = new EndpointPool(url, { patienceMs: PATIENCE_MS, ...options });
+    try {
+      if (pool.urls.length > 1)
+        throw new TypeError(`Cannot compare ${pool.urls.length} endpoints as one model: wanted one URL`);
+      const model = await modelOf(pool, options.model, signal);
+      const probe = (prompt: TextRequest["prompt"]) =>
+        writeText(pool, model, { prompt, maxTokens: 1 }, signal);
+      let chatOnly = false;
+      await probe("Hello").catch(async () => {
+        signal?.throwIfAborted();
+        chatOnly = true;
+        await probe([{ role: "user", content: "Hello" }]);
+      });
+      return new Remote(pool, model, chatOnly);
+    } catch (error) {
+      pool.close();
+      throw error;
+    }
+  }
+
+  #write(prompt: string, maxTokens: number, signal: AbortSignal): Promise<TextAnswer> {
+    const asked = this.chatOnly ? [{ role: "user", content: prompt }] : prompt;
+    return writeText(this.#pool, this.model, { prompt: asked, maxTokens, temperature: 0 }, signal);
+  }
+
+  /** Milliseconds that an answer took, and the tokens that it counts. */
+  async #timed(prompt: string, maxTokens: number, signal: AbortSignal) {
+    const start = performance.now();
+    const { promptTokens, completionTokens } = await this.#write(prompt, maxTokens, signal);
+    return { ms: performance.now() - start, promptTokens, completionTokens };
+  }
+
+  /** The first token's time is that of an answer of one token. */
+  async measureFirst(signal: AbortSignal): Promise<number> {
+    const ms: number[] = [];
+    for (let i = 0; i < FIRST_TOKENS; i++) ms.push((await this.#timed(shortPrompt(5000 + i), 1, signal)).ms);
+    return median(ms);
+  }
+
+  /**
+   * Decoding is the time beyond that of an answer of one token; a prompt's speed counts the whole way. What an endpoint
+   * without `usage` says is not known.
+   */
+  async measureSpeed(
+    rounds: number,
+    firstMs: number,
+    signal: AbortSignal,
+    onRound: (done: number) => void,
+  ): Promise<Speed> {
+    const found = { prefill: [] as number[], tokens: 0, decode: [] as number[], eight: [] as number[] };
+    for (let round = 0; round < rounds; round++) {
+      const long = await this.#timed(longPrompt(round, PROMPT_TOKENS), 1, signal);
+      if (long.promptTokens > 0) {
+        found.prefill.push((1000 * long.promptTokens) / long.ms);
+        found.tokens = long.promptTokens;
+      }
+      const one = await this.#timed(shortPrompt(6000 + 10 * round), DECODED, signal);
+      if (one.completionTokens > 8 && one.ms > firstMs)
+        found.decode.push((1000 * (one.completionTokens - 1)) / (one.ms - firstMs));
+      const start = performance.now();
+      const eight = await Promise.all(
+        Array.from({ length: 8 }, (_, i) => this.#timed(shortPrompt(6001 + 10 * round + i), DECODED, signal)),
+      );
+      const tokens = eight.reduce((sum, answer) => sum + answer.completionTokens, 0);
+      if (tokens > 64) found.eight.push((1000 * tokens) / (performance.now() - start));
+      onRound(round + 1);
+    }
+    return {
+      ...(found.prefill.length > 0 && { prefill: median(found.prefill), prefill_tokens: found.tokens }),
+      ...(found.decode.length > 0 && { decode: median(found.decode) }),
+      ...(found.eight.length > 0 && { decode_8: median(found.eight) }),
+    };
+  }
+
+  measureAnswers(
+    limits: { answers: number; seconds: number },
+    signal: AbortSignal,
+    onAnswer: (done: number) => void,
+  ): Promise<Answers> {
+    const ask = async (i: number) => {
+      await this.#write(shortPrompt(i), ANSWER_TOKENS, signal);
+      return undefined;
+    };
+    return timeAnswers(ask, { ...limits, tokens: ANSWER_TOKENS }, onAnswer);
+  }
+
+  /** Answers to a task's lines, graded; undefined for choices, which are measured by probabilities. */
+  async answerTask(
+    task: Task,
+    lines: readonly TaskLine[],
+    signal: AbortSignal,
+    onProgress: (done: number, total: number) => void,
+    onAnswer: (answer: TaskAnswer) => void,
+  ) {
+    if (task.metric === "choice") return undefined;
+    const ask: Ask = ({ messages, prompt, tools }, { maxTokens, stop, signal }) =>
+      writeText(
+        this.#pool,
+        this.model,
+        {
+          prompt: messages ?? (this.chatOnly ? [{ role: "user", content: prompt! }] : prompt!),
+          ...{ maxTokens, stop, temperature: 0 },
+          ...(tools && { tools }),
+        },
+        signal,
+      );
+    // Its tokens are not known: of a right answer there are at most as many as bytes.
+    const maxTokens = answerRoom(lines, (text) => Math.ceil(Buffer.byteLength(text) / 2));
+    return gradeAnswers(ask, lines, {
+      ...{ task, maxTokens, signal, onAnswer },
+      onProgress: ({ done, total }) => onProgress(done, total),
+    });
+  }
+
+  get data(): DataUse {
+    const [usage] = this.#pool.usage;
+    const { host, answered, failed, prompt_tokens, completion_tokens } = usage!;
+    return { sent_to: host, requests: answered + failed, prompt_tokens, completion_tokens };
+  }
+
+  close(): void {
+    this.#pool.close();
+  }
+}
