@@ -1,6 +1,8 @@
 // The one call of this folder: models side by side, measured one after another, never two at once.
 
+import { stat } from "node:fs/promises";
 import { cpus } from "node:os";
+import { dirname, resolve } from "node:path";
 import {
   evaluate,
   parseTask,
@@ -15,17 +17,10 @@ import { loadModel, type Model } from "../generate/index.ts";
 import { isEndpoint } from "../remote/index.ts";
 import { Job } from "../train/index.ts";
 import { Remote } from "./endpoint.ts";
-import {
-  type Described,
-  describe,
-  loadAtWork,
-  loadOptions,
-  measureAnswers,
-  measureEnergy,
-  measureSpeed,
-} from "./local.ts";
+import { type Described, describe, loadAtWork, loadOptions, visitModel } from "./local.ts";
 import { shortNames } from "./names.ts";
 import { compareHtml } from "./report.ts";
+import { Samples } from "./samples.ts";
 import { keepsText, measureText, TEXT_CTX } from "./text.ts";
 import type {
   Compared,
@@ -44,6 +39,7 @@ const ANSWERS = 1000;
 const ENDPOINT_ANSWERS = 100;
 const ANSWER_SECONDS = 30;
 const ROUNDS = 5;
+const VISITS = 2;
 
 /** What is being found out about a model. */
 type Row = { -readonly [K in keyof Compared]: Compared[K] } & {
@@ -52,6 +48,9 @@ type Row = { -readonly [K in keyof Compared]: Compared[K] } & {
   readonly remote?: Remote;
   /** For each task, whether each line was answered right. */
   readonly right: boolean[][];
+  readonly samples: Samples;
+  /** Bytes of weights that a token reads. */
+  perToken: number;
 };
 
 type Tell = (row: Row, stage: CompareStage, done: number, total: number) => void;
@@ -77,6 +76,7 @@ async function run(
 ): Promise<CompareResult> {
   const started = performance.now();
   checkOptions(models, options);
+  if (options.out !== undefined) await checkOut(options.out);
   const text = options.text === undefined ? undefined : await readPart(options.text, options.text_bytes);
   const tasks = await Promise.all(
     [options.task ?? []].flat().map(async (file) => parseTask(await readText(file), file)),
@@ -86,14 +86,15 @@ async function run(
   try {
     const ctx = contextOf(rows, options.ctx);
     const work = new Work(rows, tasks, ctx, options, tell, signal);
+    await work.warmUp();
     for (const row of rows) await work.quality(row);
     if (text !== undefined) await work.text(text, options.text!);
-    for (const row of rows) await work.speed(row);
+    // There and back, so that a machine that grows slower meanwhile is no one's loss.
+    for (let visit = 0; visit < VISITS; visit++)
+      for (const row of visit % 2 === 0 ? rows : [...rows].reverse()) await work.speed(row, visit);
     const reference = rows.find(({ here }) => here);
     const result: CompareResult = {
-      models: rows.map(({ here: _, remote, right: __, ...row }) =>
-        remote ? { ...row, data: remote.data } : row,
-      ),
+      models: rows.map(finished),
       machine: { processor: cpus()[0]?.model.trim() || process.arch, ...work.backend, ctx },
       ...(text !== undefined &&
         reference && {
@@ -120,6 +121,15 @@ async function run(
   }
 }
 
+function finished({ here, remote, right: _, samples, perToken, ...row }: Row): Compared {
+  const { bits_per_weight } = here ?? {};
+  return {
+    ...row,
+    ...samples.figures(bits_per_weight === undefined ? undefined : { perToken, bits: bits_per_weight }),
+    ...(remote && { data: remote.data }),
+  };
+}
+
 function checkOptions(models: readonly string[], options: CompareOptions): void {
   if (models.length < 2) throw new RangeError(`Cannot compare ${models.length} models: wanted two or more`);
   if (models.filter(isEndpoint).length > 1)
@@ -135,6 +145,17 @@ function checkOptions(models: readonly string[], options: CompareOptions): void 
   const { answer_seconds } = options;
   if (answer_seconds !== undefined && !(answer_seconds >= 0))
     throw new RangeError(`Cannot compare with answer_seconds ${answer_seconds}: wanted 0 or more`);
+}
+
+/** Told before minutes of measuring rather than after. */
+async function checkOut(path: string): Promise<void> {
+  const [file, folder] = await Promise.all(
+    [path, dirname(resolve(path))].map((name) => stat(name).catch(() => undefined)),
+  );
+  const cannot = `Cannot write ${JSON.stringify(path)}: `;
+  if (file && !file.isFile()) throw new Error(`${cannot}found a folder there, wanted a file or nothing`);
+  if (!folder?.isDirectory())
+    throw new Error(`${cannot}found no folder ${JSON.stringify(dirname(path))}, wanted one to write into`);
 }
 
 /** The text, or the part of it that was asked for, cut where a character ends. */
@@ -159,7 +180,17 @@ async function openAll(
   try {
     for (const [i, model] of models.entries()) {
       signal.throwIfAborted();
-      const common = { name: names[i]!, model, tasks: [], data: {}, notes: [], right: [] };
+      const samples = new Samples();
+      const common = {
+        name: names[i]!,
+        model,
+        tasks: [],
+        data: {},
+        notes: [],
+        right: [],
+        samples,
+        perToken: 0,
+      };
       if (isEndpoint(model)) {
         const remote = await Remote.open(model, options.endpoint, signal);
         const name = `${remote.model} at ${remote.host}`;
@@ -230,6 +261,14 @@ class Work {
     };
   }
 
+  /** The first load of a process brings code into memory, which is no model's: the smallest one's is for nothing. */
+  async warmUp(): Promise<void> {
+    const here = this.#rows.filter((row) => row.here);
+    const smallest = here.reduce((a, b) => (b.file_bytes! < a.file_bytes! ? b : a));
+    this.#tell(smallest, "loading", 0, 1);
+    await (await loadAtWork(smallest.here!.path, this.#load())).model.close();
+  }
+
   /** Memory and tasks. This load also brings the files into the system's cache. */
   async quality(row: Row): Promise<void> {
     this.#signal.throwIfAborted();
@@ -241,6 +280,7 @@ class Work {
     const { model, memory_bytes } = await loadAtWork(row.here.path, this.#load());
     try {
       row.memory_bytes = memory_bytes;
+      row.perToken = model.bytes.perToken;
       const { name: backend, kernels, threads } = model.backend;
       this.backend = { backend, kernels, threads };
       for (const task of this.#tasks) await this.#task(row, model, task);
@@ -307,28 +347,18 @@ class Work {
     }
   }
 
-  /** With nothing else in memory. */
-  async speed(row: Row): Promise<void> {
-    const { rounds = ROUNDS, answer_seconds: seconds = ANSWER_SECONDS } = this.#options;
-    const answers = this.#options.answers ?? (row.here ? ANSWERS : ENDPOINT_ANSWERS);
+  /** Times of a visit, with no other model in memory. */
+  async speed(row: Row, visit: number): Promise<void> {
     const signal = this.#signal;
     signal.throwIfAborted();
-    const onRound = (done: number) => this.#tell(row, "speed", done, rounds);
-    const onAnswer = (done: number) => this.#tell(row, "answers", done, answers);
-    if (!row.here) {
-      const remote = row.remote!;
-      row.answers = await remote.measureAnswers({ answers, seconds }, signal, onAnswer);
-      const first = await remote.measureFirst(signal);
-      row.answers = { ...row.answers, first_token_p50: first };
-      row.speed = await remote.measureSpeed(rounds, first, signal, onRound);
-      return;
-    }
-    const start = performance.now();
-    await using model = await loadModel(row.here.path, this.#load());
-    row.load_ms = performance.now() - start;
-    row.speed = await measureSpeed(model, rounds, signal, onRound);
-    row.answers = await measureAnswers(model, { answers, seconds }, signal, onAnswer);
-    row.energy = await measureEnergy(model, signal);
+    const { rounds = ROUNDS, answer_seconds = ANSWER_SECONDS } = this.#options;
+    const answers = this.#options.answers ?? (row.here ? ANSWERS : ENDPOINT_ANSWERS);
+    const part = (n: number) => Math.floor((n + VISITS - 1 - visit) / VISITS);
+    const limits = { rounds: part(rounds), count: part(answers), seconds: answer_seconds / VISITS };
+    const tell = (stage: "speed" | "answers", done: number) =>
+      this.#tell(row, stage, done, stage === "speed" ? rounds : answers);
+    if (row.here) await visitModel(row.here.path, this.#load(), row.samples, limits, signal, tell);
+    else await row.remote!.visit(row.samples, limits, signal, tell);
   }
 }
 

@@ -11,16 +11,17 @@ import {
   type TextRequest,
   writeText,
 } from "../remote/index.ts";
-import { ANSWER_TOKENS, timeAnswers } from "./local.ts";
+import type { Limits } from "./local.ts";
 import { longPrompt, shortPrompt } from "./prompts.ts";
-import type { Answers, DataUse, Speed } from "./types.ts";
+import { ANSWER_TOKENS, type Samples } from "./samples.ts";
+import type { DataUse } from "./types.ts";
 
 /** One that does not answer at all is given up after so long. */
 const PATIENCE_MS = 10_000;
 const DECODED = 64;
 const PROMPT_TOKENS = 512;
-/** Answers of one token, for the time to the first. */
-const FIRST_TOKENS = 10;
+/** Answers of one token in a visit, for the time to the first. */
+const FIRST_TOKENS = 5;
 
 /** An endpoint that answers, and in which form. */
 export class Remote {
@@ -29,6 +30,7 @@ export class Remote {
   /** Whether texts are asked for as an answer to a message: it has no `completions`. */
   readonly chatOnly: boolean;
   readonly #pool: EndpointPool;
+  #rounds = 0;
 
   private constructor(pool: EndpointPool, model: string, chatOnly: boolean) {
     this.#pool = pool;
@@ -71,58 +73,44 @@ export class Remote {
     return { ms: performance.now() - start, promptTokens, completionTokens };
   }
 
-  /** The first token's time is that of an answer of one token. */
-  async measureFirst(signal: AbortSignal): Promise<number> {
-    const ms: number[] = [];
-    for (let i = 0; i < FIRST_TOKENS; i++) ms.push((await this.#timed(shortPrompt(5000 + i), 1, signal)).ms);
-    return median(ms);
-  }
-
   /**
-   * Decoding is the time beyond that of an answer of one token; a prompt's speed counts the whole way. What an endpoint
-   * without `usage` says is not known.
+   * Takes its times. The first token's is that of an answer of one token; decoding is what longer answers take beyond it, and
+   * a prompt's speed counts the whole way. What an endpoint that counts no tokens says is not known.
    */
-  async measureSpeed(
-    rounds: number,
-    firstMs: number,
+  async visit(
+    samples: Samples,
+    { rounds, ...limits }: Limits,
     signal: AbortSignal,
-    onRound: (done: number) => void,
-  ): Promise<Speed> {
-    const found = { prefill: [] as number[], tokens: 0, decode: [] as number[], eight: [] as number[] };
-    for (let round = 0; round < rounds; round++) {
-      const long = await this.#timed(longPrompt(round, PROMPT_TOKENS), 1, signal);
-      if (long.promptTokens > 0) {
-        found.prefill.push((1000 * long.promptTokens) / long.ms);
-        found.tokens = long.promptTokens;
-      }
-      const one = await this.#timed(shortPrompt(6000 + 10 * round), DECODED, signal);
-      if (one.completionTokens > 8 && one.ms > firstMs)
-        found.decode.push((1000 * (one.completionTokens - 1)) / (one.ms - firstMs));
-      const start = performance.now();
-      const eight = await Promise.all(
-        Array.from({ length: 8 }, (_, i) => this.#timed(shortPrompt(6001 + 10 * round + i), DECODED, signal)),
-      );
-      const tokens = eight.reduce((sum, answer) => sum + answer.completionTokens, 0);
-      if (tokens > 64) found.eight.push((1000 * tokens) / (performance.now() - start));
-      onRound(round + 1);
-    }
-    return {
-      ...(found.prefill.length > 0 && { prefill: median(found.prefill), prefill_tokens: found.tokens }),
-      ...(found.decode.length > 0 && { decode: median(found.decode) }),
-      ...(found.eight.length > 0 && { decode_8: median(found.eight) }),
-    };
-  }
-
-  measureAnswers(
-    limits: { answers: number; seconds: number },
-    signal: AbortSignal,
-    onAnswer: (done: number) => void,
-  ): Promise<Answers> {
+    tell: (stage: "speed" | "answers", done: number) => void,
+  ): Promise<void> {
     const ask = async (i: number) => {
       await this.#write(shortPrompt(i), ANSWER_TOKENS, signal);
       return undefined;
     };
-    return timeAnswers(ask, { ...limits, tokens: ANSWER_TOKENS }, onAnswer);
+    await samples.time(ask, limits, (done) => tell("answers", done));
+    for (let i = 0; i < FIRST_TOKENS; i++) {
+      const { ms } = await this.#timed(shortPrompt(5000 + samples.firstTokens.length), 1, signal);
+      samples.firstTokens.push(ms);
+    }
+    const firstMs = median(samples.firstTokens);
+    for (let i = 0; i < rounds; i++) {
+      const round = this.#rounds++;
+      const long = await this.#timed(longPrompt(round, PROMPT_TOKENS), 1, signal);
+      if (long.promptTokens > 0) {
+        samples.prefill.push((1000 * long.promptTokens) / long.ms);
+        samples.prefillTokens = long.promptTokens;
+      }
+      const one = await this.#timed(shortPrompt(6000 + 10 * round), DECODED, signal);
+      if (one.completionTokens > 8 && one.ms > firstMs)
+        samples.decode.push((1000 * (one.completionTokens - 1)) / (one.ms - firstMs));
+      const start = performance.now();
+      const eight = await Promise.all(
+        Array.from({ length: 8 }, (_, j) => this.#timed(shortPrompt(6001 + 10 * round + j), DECODED, signal)),
+      );
+      const tokens = eight.reduce((sum, answer) => sum + answer.completionTokens, 0);
+      if (tokens > 64) samples.decode8.push((1000 * tokens) / (performance.now() - start));
+      tell("speed", this.#rounds);
+    }
   }
 
   /** Answers to a task's lines, graded; undefined for choices, which are measured by probabilities. */

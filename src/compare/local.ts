@@ -5,23 +5,17 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { withPeak } from "../engine/machine.ts";
-import { percentile } from "../evaluate/statistics.ts";
-import { bench, median, noEnd, randomIds, readBandwidth } from "../generate/bench.ts";
+import { bench, noEnd, randomIds, readBandwidth } from "../generate/bench.ts";
 import { type LoadModelOptions, loadModel, type Model } from "../generate/index.ts";
 import { inspect, openModel } from "../models/index.ts";
 import { energyCounters, startEnergy } from "./energy.ts";
 import { statedLicence } from "./licence.ts";
 import { shortPrompt } from "./prompts.ts";
-import type { Answers, Compared, Energy, Speed } from "./types.ts";
+import { ANSWER_TOKENS, type Samples } from "./samples.ts";
+import type { Compared } from "./types.ts";
 
-/** Tokens of a short answer. */
-export const ANSWER_TOKENS = 16;
-/** Answers before the first that counts. */
-export const WARM_UP = 5;
-/** So many are timed, however long they take. */
-const MIN_ANSWERS = 20;
-/** Tokens a second that people find fluent in every use, and what `largest_at_150` is asked for. */
-const FLUENT = 150;
+/** Shortest time for rounds of a visit: those of small models are over at once, and differ more. */
+const SPEED_MS = 500;
 const ENERGY_MS = 500;
 
 /** What a model is by its headers. */
@@ -101,114 +95,64 @@ function collectGarbage(): void {
   (runInNewContext("gc") as () => void)();
 }
 
-/** Speeds, medians of rounds; memory is read in between, since its speed changes by the minute on shared machines. */
-export async function measureSpeed(
-  model: Model,
-  rounds: number,
+/** What a visit takes. */
+export interface Limits {
+  readonly rounds: number;
+  readonly count: number;
+  readonly seconds: number;
+}
+
+/** Loads a model, with nothing else in memory, and takes its times. */
+export async function visitModel(
+  path: string,
+  options: LoadModelOptions,
+  samples: Samples,
+  { rounds, ...limits }: Limits,
   signal: AbortSignal,
-  onRound: (done: number) => void,
-): Promise<Speed> {
-  const reads: number[] = [];
-  const found = await bench(model, {
-    rounds,
-    past: false,
-    signal,
-    onRound: (round) => {
-      const read = model.backend.name === "native" ? readBandwidth(model.backend.threads) : undefined;
-      if (read !== undefined) reads.push(read);
-      onRound(round + 1);
-    },
-  });
-  return {
-    prefill: found.prefill_tokens_per_second,
-    prefill_tokens: found.prefill_tokens,
-    decode: found.decode_tokens_per_second,
-    decode_8: found.decode_8_tokens_per_second,
-    decode_bytes: found.decode_bytes_per_second,
-    ...(reads.length > 0 && { read_bytes: median(reads) }),
-    largest_at_150: found.decode_bytes_per_second / FLUENT / (model.bitsPerWeight / 8),
-  };
-}
-
-/** Times short answers, one after another. */
-export async function measureAnswers(
-  model: Model,
-  { answers, seconds }: { answers: number; seconds: number },
-  signal: AbortSignal,
-  onAnswer: (done: number) => void,
-): Promise<Answers> {
-  const tokens = Math.min(ANSWER_TOKENS, model.ctx >> 1);
-  const prompts = (i: number) => fitted(model, i, model.ctx - tokens - 1);
-  const logitBias = noEnd(model);
-  return timeAnswers(
-    async (i) => {
-      const { stats } = await model.generate(prompts(i), {
-        maxTokens: tokens,
-        temperature: 0,
-        logitBias,
-        signal,
-      });
-      return stats.firstTokenMs;
-    },
-    { answers, seconds, tokens },
-    onAnswer,
-  );
-}
-
-function fitted(model: Model, i: number, room: number): ArrayLike<number> {
-  return Array.from(model.encodePrompt(shortPrompt(i))).slice(0, Math.max(1, room));
-}
-
-/** @param ask gives an answer, and the milliseconds to its first token where they are known */
-export async function timeAnswers(
-  ask: (i: number) => Promise<number | undefined>,
-  { answers, seconds, tokens }: { answers: number; seconds: number; tokens: number },
-  onAnswer: (done: number) => void,
-): Promise<Answers> {
-  const ms: number[] = [];
-  const first: number[] = [];
-  for (let i = 0; i < WARM_UP; i++) await ask(i);
-  const end = performance.now() + 1000 * seconds;
-  while (ms.length < answers && (ms.length < MIN_ANSWERS || performance.now() < end)) {
-    const start = performance.now();
-    const firstToken = await ask(WARM_UP + ms.length);
-    ms.push(performance.now() - start);
-    if (firstToken !== undefined) first.push(firstToken);
-    onAnswer(ms.length);
+  tell: (stage: "speed" | "answers", done: number) => void,
+): Promise<void> {
+  const start = performance.now();
+  await using model = await loadModel(path, options);
+  samples.loads.push(performance.now() - start);
+  const end = performance.now() + SPEED_MS;
+  for (let round = 0; round < rounds || performance.now() < end; round++) {
+    const found = await bench(model, { rounds: 1, past: false, signal });
+    samples.prefill.push(found.prefill_tokens_per_second);
+    samples.prefillTokens = found.prefill_tokens;
+    samples.decode.push(found.decode_tokens_per_second);
+    samples.decode8.push(found.decode_8_tokens_per_second);
+    // The speed of memory changes by the minute on shared machines.
+    const wanted = round < rounds && model.backend.name === "native";
+    const read = wanted ? readBandwidth(model.backend.threads) : undefined;
+    if (read !== undefined) samples.reads.push(read);
+    if (round < rounds) tell("speed", samples.reads.length || round + 1);
   }
-  ms.sort((a, b) => a - b);
-  const count = ms.length;
-  return {
-    count,
-    tokens,
-    ...(first.length > 0 && { first_token_p50: median(first) }),
-    p50: percentile(ms, 0.5),
-    ...(count >= 100 && { p99: percentile(ms, 0.99) }),
-    ...(count >= 1000 && { p99_9: percentile(ms, 0.999) }),
-    ms: ms.map((value) => Number(value.toFixed(3))),
+  const maxTokens = Math.min(ANSWER_TOKENS, model.ctx >> 1);
+  samples.answerTokens = maxTokens;
+  const settings = { maxTokens, temperature: 0, logitBias: noEnd(model), signal };
+  const ask = async (i: number) => {
+    const prompt = Array.from(model.encodePrompt(shortPrompt(i)));
+    const { stats } = await model.generate(prompt.slice(0, model.ctx - maxTokens - 1), settings);
+    return stats.firstTokenMs;
   };
+  await samples.time(ask, limits, (done) => tell("answers", done));
+  await addEnergy(model, samples, signal);
 }
 
-/** Of tokens that one sequence decodes, for half a second or more. */
-export async function measureEnergy(model: Model, signal: AbortSignal): Promise<Energy> {
-  const tokens = Math.max(2, Math.min(64, (model.ctx - 2) >> 1));
+/** What tokens cost that one sequence decodes, for half a second or more. */
+async function addEnergy(model: Model, { energy }: Samples, signal: AbortSignal): Promise<void> {
+  const maxTokens = Math.max(2, Math.min(64, (model.ctx - 2) >> 1));
+  const settings = { maxTokens, temperature: 0, logitBias: noEnd(model), signal };
   const end = await startEnergy(await energyCounters());
   const cpu = process.cpuUsage();
   const start = performance.now();
-  let written = 0;
   while (performance.now() - start < ENERGY_MS) {
-    const { ids } = await model.generate(randomIds(1, model.config.vocab_size), {
-      maxTokens: tokens,
-      temperature: 0,
-      logitBias: noEnd(model),
-      signal,
-    });
-    written += ids.length;
+    const { ids } = await model.generate(randomIds(1, model.config.vocab_size), settings);
+    energy.tokens += ids.length;
   }
   const { user, system } = process.cpuUsage(cpu);
+  energy.cpu_seconds += (user + system) / 1e6;
   const joules = await end?.();
-  return {
-    ...(joules !== undefined && { joules_per_token: joules / written }),
-    cpu_seconds_per_token: (user + system) / 1e6 / written,
-  };
+  if (joules === undefined) energy.told = false;
+  else energy.joules += joules;
 }

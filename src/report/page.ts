@@ -5,14 +5,14 @@ import type { Backend } from "../engine/backend.ts";
 import { version } from "../formats/version.ts";
 import { escapeXml } from "./svg.ts";
 
-/** The page of a report. Sections are HTML; empty ones are left out. */
-export function htmlPage(title: string, sections: readonly string[]): string {
+/** The page of a report. Sections are HTML; empty ones are left out. @param style more of it */
+export function htmlPage(title: string, sections: readonly string[], style = ""): string {
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeXml(title)}</title>
-<style>${STYLE}</style>
+<style>${STYLE}${style}</style>
 ${sections.filter((section) => section !== "").join("\n")}
 </html>
 `;

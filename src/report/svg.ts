@@ -17,8 +17,9 @@ export interface Chart {
   readonly from?: number;
 }
 
-const [WIDTH, HEIGHT] = [640, 260];
-const [LEFT, RIGHT, TOP, BOTTOM] = [58, 14, 34, 34];
+/** Of every chart, in units of its view box: its size, and what lies around the part that is drawn in. */
+export const [WIDTH, HEIGHT] = [640, 260];
+export const [LEFT, RIGHT, TOP, BOTTOM] = [58, 14, 34, 34];
 /** Points that a line shows: more would lie in one pixel. */
 const COLUMNS = 280;
 /** Share of the points that the moving average spans. */
@@ -77,20 +78,7 @@ export function lineChart({ title, x, series, from }: Chart): string {
   const py = (value: number) =>
     round(Math.max(TOP, HEIGHT - BOTTOM - ((value - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM)));
 
-  const parts = [`<text class="title" x="${LEFT}" y="18">${escapeXml(title)}</text>`];
-  for (const value of yTicks)
-    parts.push(
-      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${py(value)}" y2="${py(value)}"/>`,
-      `<text class="tick" text-anchor="end" x="${LEFT - 7}" y="${py(value) + 4}">${shortNumber(value)}</text>`,
-    );
-  for (const value of xTicks)
-    parts.push(
-      `<line class="grid" x1="${px(value)}" x2="${px(value)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>`,
-      `<text class="tick" text-anchor="middle" x="${px(value)}" y="${HEIGHT - BOTTOM + 16}">${shortNumber(value)}</text>`,
-    );
-  parts.push(
-    `<text class="tick" text-anchor="end" x="${WIDTH - RIGHT}" y="${HEIGHT - 4}">${escapeXml(x)}</text>`,
-  );
+  const parts = axes({ title, x, xTicks, yTicks, px, py });
   for (const { points, kind, colour } of finite) {
     const path = (list: readonly (readonly [number, number])[]) =>
       list.map(([a, b], i) => `${i === 0 ? "M" : "L"}${px(a)} ${py(b)}`).join("");
@@ -108,6 +96,33 @@ export function lineChart({ title, x, series, from }: Chart): string {
   parts.push(...legend(finite));
   const label = escapeXml(`${title}: ${finite.map(({ name }) => name).join(", ")}`);
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${label}">${parts.join("")}</svg>`;
+}
+
+/** Title, grid and the numbers at it. */
+export function axes(chart: {
+  readonly title: string;
+  readonly x: string;
+  readonly xTicks: readonly number[];
+  readonly yTicks: readonly number[];
+  readonly px: (value: number) => number;
+  readonly py: (value: number) => number;
+}): string[] {
+  const { title, x, xTicks, yTicks, px, py } = chart;
+  const parts = [`<text class="title" x="${LEFT}" y="18">${escapeXml(title)}</text>`];
+  for (const value of yTicks)
+    parts.push(
+      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${py(value)}" y2="${py(value)}"/>`,
+      `<text class="tick" text-anchor="end" x="${LEFT - 7}" y="${py(value) + 4}">${shortNumber(value)}</text>`,
+    );
+  for (const value of xTicks)
+    parts.push(
+      `<line class="grid" x1="${px(value)}" x2="${px(value)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}"/>`,
+      `<text class="tick" text-anchor="middle" x="${px(value)}" y="${HEIGHT - BOTTOM + 16}">${shortNumber(value)}</text>`,
+    );
+  parts.push(
+    `<text class="tick" text-anchor="end" x="${WIDTH - RIGHT}" y="${HEIGHT - 4}">${escapeXml(x)}</text>`,
+  );
+  return parts;
 }
 
 /** Names of the lines, at the right of the title; none where there is one line only. */
@@ -152,4 +167,5 @@ function columns(points: Series["points"]): Series["points"][] {
   );
 }
 
-const round = (value: number) => Math.round(value * 10) / 10;
+/** A place in a chart, to a tenth of a unit. */
+export const round = (value: number): number => Math.round(value * 10) / 10;
