@@ -1,6 +1,15 @@
 /** pith: make and run small language models on your own device. The sub-paths hold the parts: `pith/engine`, ... */
 
 export {
+  type Compared,
+  type CompareEvent,
+  type CompareOptions,
+  type CompareResult,
+  compare,
+  compareHtml,
+  compareMarkdown,
+} from "./compare/index.ts";
+export {
   type DistillOptions,
   type DistillResult,
   distill,

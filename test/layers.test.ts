@@ -62,6 +62,7 @@ const MAY: Record<string, readonly string[]> = {
     "distill",
     "quantize",
   ],
+  compare: ["engine", "formats", "tokenizer", "models", "report", "generate", "train", "evaluate", "remote"],
   cli: [
     "engine",
     "formats",
@@ -77,6 +78,7 @@ const MAY: Record<string, readonly string[]> = {
     "quantize",
     "recipe",
     "tools",
+    "compare",
     "index.ts",
     "embed",
   ],

@@ -399,6 +399,37 @@ export function program(): Command {
     .option("--json", "print JSON")
     .action(async (model, options) => (await import("./evaluate.ts")).evaluate(model, options));
 
+  const compare = pith
+    .command("compare")
+    .description(
+      "Set models side by side: size, memory, speed, latency, energy, quality, and where the data goes.",
+    )
+    .argument("<models...>", `two or more: ${MODEL}; one may be the URL of an OpenAI-compatible endpoint`)
+    .option("--text <file>", "a text: perplexity, bits a byte, KL divergence to the first model")
+    .option("--text-bytes <n>", "so many bytes of it, from its beginning (default: all)", count(1))
+    .option("--task <file>", "a task, as evaluate takes it; may be given more than once", collect)
+    .option("--task-lines <n>", "so many lines of each (default: all)", count(1))
+    .option("--answers <n>", "short answers that are timed (default: 1000, of an endpoint 100)", count(1))
+    .option("--answer-seconds <n>", "for at most so long, for each model (default: 30)", number)
+    .option("--rounds <n>", "rounds of speeds; the median counts (default: 5)", count(1))
+    .option("--out <file>", "write a page that needs nothing else: report.html")
+    .option("--md", "print Markdown")
+    .option("--json", "print JSON")
+    .option(
+      "--threads <n>",
+      "threads to compute with (default: PITH_THREADS, else the usable cores)",
+      count(1),
+    )
+    .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
+    .option("--ctx <tokens>", "room of every model (default: the shortest of theirs, at most 4096)", count(1))
+    .addOption(choice("--kv <type>", "type of the KV cache (default: f16)", ["f16", "q8_0", "f32"]))
+    .option("--model <name>", "of an endpoint: the model's name (default: the one that it serves)")
+    .option("--allow-host <name>", "a host that may be sent to; may be given more than once", collect)
+    .option("--timeout <seconds>", "longest wait for an answer of it (default: 240)", number);
+  compare.action(async (models: string[], _options, command: Command) =>
+    (await import("./compare.ts")).compare(models, command.optsWithGlobals()),
+  );
+
   pith
     .command("embed")
     .description("Make vectors of texts with an encoder (bert): a line of JSON for each.")
@@ -446,8 +477,11 @@ export function program(): Command {
 async function prepare(root: Command, verb: Command): Promise<void> {
   const { offline, pull } = root.opts<{ offline?: boolean; pull?: boolean }>();
   if (offline) (await import("../hub/offline.ts")).goOffline();
-  if (verb.registeredArguments[0]?.name() !== "model" || existsSync(verb.args[0]!)) return;
-  await (await import("./pull.ts")).locate(verb.args[0]!, { pull: pull === true && !offline });
+  const kind = verb.registeredArguments[0]?.name();
+  const models = kind === "model" ? verb.args.slice(0, 1) : kind === "models" ? verb.args : [];
+  for (const model of models)
+    if (!existsSync(model) && !/^https?:/i.test(model))
+      await (await import("./pull.ts")).locate(model, { pull: pull === true && !offline });
 }
 
 /** Runs the command line and gives the exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted. */

@@ -30,7 +30,6 @@ export class Remote {
   /** Whether texts are asked for as an answer to a message: it has no `completions`. */
   readonly chatOnly: boolean;
   readonly #pool: EndpointPool;
-  #rounds = 0;
 
   private constructor(pool: EndpointPool, model: string, chatOnly: boolean) {
     this.#pool = pool;
@@ -94,7 +93,7 @@ export class Remote {
     }
     const firstMs = median(samples.firstTokens);
     for (let i = 0; i < rounds; i++) {
-      const round = this.#rounds++;
+      const round = samples.rounds++;
       const long = await this.#timed(longPrompt(round, PROMPT_TOKENS), 1, signal);
       if (long.promptTokens > 0) {
         samples.prefill.push((1000 * long.promptTokens) / long.ms);
@@ -109,7 +108,7 @@ export class Remote {
       );
       const tokens = eight.reduce((sum, answer) => sum + answer.completionTokens, 0);
       if (tokens > 64) samples.decode8.push((1000 * tokens) / (performance.now() - start));
-      tell("speed", this.#rounds);
+      tell("speed", samples.rounds);
     }
   }
 

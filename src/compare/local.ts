@@ -125,7 +125,7 @@ export async function visitModel(
     const wanted = round < rounds && model.backend.name === "native";
     const read = wanted ? readBandwidth(model.backend.threads) : undefined;
     if (read !== undefined) samples.reads.push(read);
-    if (round < rounds) tell("speed", samples.reads.length || round + 1);
+    if (round < rounds) tell("speed", ++samples.rounds);
   }
   const maxTokens = Math.min(ANSWER_TOKENS, model.ctx >> 1);
   samples.answerTokens = maxTokens;

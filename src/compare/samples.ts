@@ -16,6 +16,8 @@ const FLUENT = 150;
 /** Tokens a second, a number for each round; milliseconds, a number for each answer. */
 export class Samples {
   readonly loads: number[] = [];
+  /** That were asked for and are over. */
+  rounds = 0;
   readonly prefill: number[] = [];
   prefillTokens = 0;
   readonly decode: number[] = [];

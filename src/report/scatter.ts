@@ -63,7 +63,7 @@ export function scatterChart({ title, x, points }: Scatter): string {
       );
     parts.push(`<circle class="dot s${colour}" cx="${px(x)}" cy="${py(y)}" r="4.5"/>`);
   }
-  parts.push(...names(shown.map(({ name, x, y }) => ({ name, x: px(x), y: py(y) }))));
+  parts.push(...names(shown.map(({ name, x, y, colour }) => ({ name, colour, x: px(x), y: py(y) }))));
   const label = escapeXml(`${title}: ${shown.map(({ name }) => name).join(", ")}`);
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${label}">${parts.join("")}</svg>`;
 }
@@ -76,9 +76,9 @@ function logScale(low: number, high: number): (value: number) => number {
 const LINE = 13;
 
 /** Names beside their points, where no other name and no other point lies. */
-function names(points: readonly { name: string; x: number; y: number }[]): string[] {
+function names(points: readonly { name: string; colour: number; x: number; y: number }[]): string[] {
   const taken = points.map(({ x, y }) => ({ x0: x - 5, x1: x + 5, y0: y - 5, y1: y + 5 }));
-  return points.map(({ name, x, y }) => {
+  return points.map(({ name, colour, x, y }) => {
     const text = short(name, 40);
     const width = 6 * text.length;
     const places = [0, -LINE, LINE, -2 * LINE, 2 * LINE, -3 * LINE, 3 * LINE].flatMap((dy) => [
@@ -95,7 +95,7 @@ function names(points: readonly { name: string; x: number; y: number }[]): strin
     );
     const { anchor, at, x0, x1, y: line } = free ?? places[x + 10 + width <= WIDTH - RIGHT ? 0 : 1]!;
     taken.push({ x0, x1, y0: line - 9, y1: line + 3 });
-    return `<text class="name" text-anchor="${anchor}" x="${round(at)}" y="${round(line)}">${escapeXml(text)}</text>`;
+    return `<text class="name s${colour}" text-anchor="${anchor}" x="${round(at)}" y="${round(line)}">${escapeXml(text)}</text>`;
   });
 }
 
