@@ -18,8 +18,11 @@ import type { DataUse } from "./types.ts";
 
 /** One that does not answer at all is given up after so long. */
 const PATIENCE_MS = 10_000;
+/** A caller waits for these, and they count. */
+const TRIES = 2;
 const DECODED = 64;
-const PROMPT_TOKENS = 512;
+/** Characters of a long prompt; the next where that is too long for it. */
+const PROMPTS = [2000, 600];
 /** Answers of one token in a visit, for the time to the first. */
 const FIRST_TOKENS = 5;
 
@@ -30,6 +33,8 @@ export class Remote {
   /** Whether texts are asked for as an answer to a message: it has no `completions`. */
   readonly chatOnly: boolean;
   readonly #pool: EndpointPool;
+  /** Which of PROMPTS it takes. */
+  #prompt = 0;
 
   private constructor(pool: EndpointPool, model: string, chatOnly: boolean) {
     this.#pool = pool;
@@ -40,7 +45,7 @@ export class Remote {
 
   /** @throws {Error} when the host is not allowed, does not answer, or serves no such model */
   static async open(url: string, options: EndpointOptions = {}, signal?: AbortSignal): Promise<Remote> {
-    const pool = new EndpointPool(url, { patienceMs: PATIENCE_MS, ...options });
+    const pool = new EndpointPool(url, { patienceMs: PATIENCE_MS, tries: TRIES, ...options });
     try {
       if (pool.urls.length > 1)
         throw new TypeError(`Cannot compare ${pool.urls.length} endpoints as one model: wanted one URL`);
@@ -72,6 +77,19 @@ export class Remote {
     return { ms: performance.now() - start, promptTokens, completionTokens };
   }
 
+  /** Time of an answer of one token to a long prompt, as long as it takes one; undefined: it takes none. */
+  async #long(round: number, signal: AbortSignal) {
+    while (this.#prompt < PROMPTS.length) {
+      try {
+        return await this.#timed(longPrompt(round, PROMPTS[this.#prompt]!), 1, signal);
+      } catch {
+        signal.throwIfAborted();
+        this.#prompt++;
+      }
+    }
+    return undefined;
+  }
+
   /**
    * Takes its times. The first token's is that of an answer of one token; decoding is what longer answers take beyond it, and
    * a prompt's speed counts the whole way. What an endpoint that counts no tokens says is not known.
@@ -94,8 +112,8 @@ export class Remote {
     const firstMs = median(samples.firstTokens);
     for (let i = 0; i < rounds; i++) {
       const round = samples.rounds++;
-      const long = await this.#timed(longPrompt(round, PROMPT_TOKENS), 1, signal);
-      if (long.promptTokens > 0) {
+      const long = await this.#long(round, signal);
+      if (long && long.promptTokens > 0) {
         samples.prefill.push((1000 * long.promptTokens) / long.ms);
         samples.prefillTokens = long.promptTokens;
       }

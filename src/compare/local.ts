@@ -14,9 +14,8 @@ import { shortPrompt } from "./prompts.ts";
 import { ANSWER_TOKENS, type Samples } from "./samples.ts";
 import type { Compared } from "./types.ts";
 
-/** Shortest time for rounds of a visit: those of small models are over at once, and differ more. */
-const SPEED_MS = 500;
-const ENERGY_MS = 500;
+/** A round of a small model is over at once, and differs more from the next: there are more of them, up to so long for each. */
+const ROUND_MS = 150;
 
 /** What a model is by its headers. */
 export type Described = Required<Pick<Compared, "parameters" | "file_bytes" | "bits_per_weight" | "types">> &
@@ -114,7 +113,7 @@ export async function visitModel(
   const start = performance.now();
   await using model = await loadModel(path, options);
   samples.loads.push(performance.now() - start);
-  const end = performance.now() + SPEED_MS;
+  const end = performance.now() + ROUND_MS * rounds;
   for (let round = 0; round < rounds || performance.now() < end; round++) {
     const found = await bench(model, { rounds: 1, past: false, signal });
     samples.prefill.push(found.prefill_tokens_per_second);
@@ -136,17 +135,18 @@ export async function visitModel(
     return stats.firstTokenMs;
   };
   await samples.time(ask, limits, (done) => tell("answers", done));
-  await addEnergy(model, samples, signal);
+  await addEnergy(model, samples, ROUND_MS * rounds, signal);
 }
 
-/** What tokens cost that one sequence decodes, for half a second or more. */
-async function addEnergy(model: Model, { energy }: Samples, signal: AbortSignal): Promise<void> {
+/** What tokens cost that one sequence decodes, for `ms` or longer. */
+async function addEnergy(model: Model, { energy }: Samples, ms: number, signal: AbortSignal): Promise<void> {
+  if (ms === 0) return;
   const maxTokens = Math.max(2, Math.min(64, (model.ctx - 2) >> 1));
   const settings = { maxTokens, temperature: 0, logitBias: noEnd(model), signal };
   const end = await startEnergy(await energyCounters());
   const cpu = process.cpuUsage();
   const start = performance.now();
-  while (performance.now() - start < ENERGY_MS) {
+  while (performance.now() - start < ms) {
     const { ids } = await model.generate(randomIds(1, model.config.vocab_size), settings);
     energy.tokens += ids.length;
   }

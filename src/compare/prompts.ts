@@ -20,7 +20,9 @@ export function shortPrompt(i: number): string {
   return `${i + 101}. ${when}: how can ${who} ${what} before ${(i % 11) + 1} o'clock? Answer:`;
 }
 
-/** A text of about `tokens` tokens, another one for each `i`: for endpoints, whose tokens are not known. */
-export function longPrompt(i: number, tokens: number): string {
-  return Array.from({ length: Math.ceil(tokens / 25) }, (_, j) => shortPrompt(1000 * (i + 1) + j)).join("\n");
+/** A text of `length` characters, another one for each `i`: for endpoints, whose tokens are not known. */
+export function longPrompt(i: number, length: number): string {
+  let text = "";
+  for (let j = 0; text.length < length; j++) text += `${shortPrompt(1000 * (i + 1) + j)}\n`;
+  return text.slice(0, length);
 }
