@@ -139,7 +139,7 @@ test("a model beside itself and a variant: every figure is that of the part that
   expect(html).not.toMatch(/<script|src=|href=|undefined|NaN|Infinity/);
   expect(html).toContain("nowhere: this process computes");
   expect(compareMarkdown(result)).toMatch(
-    /\| Perplexity beside stories, % \| – \| 0.00 \(± 0\) \| \+\d\.\d\d \(± [\d.]+\) \|/,
+    /\| Perplexity beside stories, % \| – \| 0.00 \(± 0\) \| [+-]\d+\.\d\d \(± [\d.]+\) \|/,
   );
   JSON.parse(JSON.stringify(result));
 });

@@ -76,9 +76,9 @@ function qualities({ text, models, tasks }: CompareResult): Quality[] {
   const reference = models.find(({ name }) => name === text?.reference);
   return [
     ...tasks.map(({ name, metric }, i) => ({
-      title: `${scoreName(MAIN_SCORE[metric]!)} on ${fileName(name)}, % (higher is better)`,
+      title: `${scoreName(MAIN_SCORE[metric])} on ${fileName(name)}, % (higher is better)`,
       of: ({ tasks }: Compared) => {
-        const figure = tasks[i]?.scores[MAIN_SCORE[metric]!];
+        const figure = tasks[i]?.scores[MAIN_SCORE[metric]];
         return figure && { y: 100 * figure.value, low: 100 * figure.low, high: 100 * figure.high };
       },
     })),

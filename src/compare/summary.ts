@@ -16,9 +16,9 @@ export function summaries({ models, tasks }: CompareResult): string[] {
         : []),
       perplexity(first!, model),
       ...tasks.map(({ metric, name }, i) => {
-        const [a, b] = [first!, model].map(({ tasks }) => tasks[i]?.scores[MAIN_SCORE[metric]!]?.value);
+        const [a, b] = [first!, model].map(({ tasks }) => tasks[i]?.scores[MAIN_SCORE[metric]]?.value);
         if (a === undefined || b === undefined) return undefined;
-        const label = scoreName(MAIN_SCORE[metric]!).toLowerCase();
+        const label = scoreName(MAIN_SCORE[metric]).toLowerCase();
         return `${label} on ${fileName(name)} ${(100 * b).toFixed(1)} % instead of ${(100 * a).toFixed(1)} %`;
       }),
     ].filter((part) => part !== undefined);

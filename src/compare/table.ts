@@ -1,5 +1,6 @@
 // A comparison as a table: a row for each figure, a column for each model. Says what is better; knows no HTML.
 
+import type { Metric } from "../evaluate/index.ts";
 import { grouped } from "../report/page.ts";
 import type { Compared, CompareResult } from "./types.ts";
 
@@ -262,6 +263,13 @@ const SCORES: Readonly<Record<string, readonly [name: string, why: string]>> = {
   f1: ["F1 of pairs", "precision and recall in one"],
   whole_right: ["Whole answer right", "function and all values, and no others"],
   json_valid: ["Valid JSON", "and nothing else"],
+  call_right: ["Right call", "function and all arguments, where a call is right"],
+  argument_precision: ["Precision of arguments", "of those that it gives, those that are right"],
+  argument_recall: ["Recall of arguments", "of the right ones, those that it gives"],
+  argument_f1: ["F1 of arguments", "precision and recall in one"],
+  question_right: ["Asks back rightly", "where an argument is missing"],
+  refusal_recall: ["Refuses", "of what no function fits"],
+  refusal_precision: ["Refuses rightly", "of what it refuses, what no function fits"],
   schema_valid: ["As the schema wants it", ""],
   value_right: ["Right values", ""],
   accuracy_sum: ["Right choice", "by the probability of the whole text"],
@@ -269,10 +277,11 @@ const SCORES: Readonly<Record<string, readonly [name: string, why: string]>> = {
 };
 
 /** The score that stands for a task where there is room for one. */
-export const MAIN_SCORE: Readonly<Record<string, string>> = {
+export const MAIN_SCORE: Readonly<Record<Metric, string>> = {
   exact: "normalized_match",
   label: "accuracy",
   slots: "whole_right",
+  calls: "whole_right",
   json: "json_valid",
   choice: "accuracy_sum",
 };
