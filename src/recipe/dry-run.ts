@@ -2,8 +2,8 @@
 
 import { join } from "node:path";
 import { Digests } from "./files.ts";
-import { DEFAULT_OUT, type MakeOptions, Workshop } from "./plan.ts";
-import { checkRecipe, type Recipe } from "./recipe.ts";
+import { type MakeOptions, Workshop } from "./plan.ts";
+import { checkRecipe, DEFAULT_OUT, type Recipe } from "./recipe.ts";
 import { stateFolder } from "./state.ts";
 import { VERBS } from "./verbs.ts";
 

@@ -334,6 +334,11 @@ describe("smaller ones", () => {
       'Cannot make mine: "made/mine" is there, and was not made by this recipe',
     );
     expect(await readFile("made/mine/thesis.txt", "utf8")).toBe("years of work");
+    const other = defineRecipe({ name: "other", steps: { slow: text("x") } });
+    await expect(make(other).result).rejects.toThrow(
+      'Cannot make slow: "made/slow" was made by the recipe "some", and this is "other"; wanted another out',
+    );
+    expect(await readFile("made/slow/x", "utf8")).toBe("x");
     await writeFile("made/.make/slow.json", "{}");
     await expect(make(recipe({ slow })).result).rejects.toThrow("it is not what was written there");
   });
@@ -352,6 +357,10 @@ describe("smaller ones", () => {
     (a.options as Record<string, unknown>).inputs = { b };
     expect(no({ a, b })).toThrow("its steps wait for each other: a reads b reads a");
     expect(no({})).toThrow("it has no steps");
+    const output = text("");
+    expect(no({ output }, { outputs: { "made/output/y": output } })).toThrow(
+      'its output "made/output/y" lies where steps are made, in "made"',
+    );
     expect(no({ a: {} })).toThrow("its step a is no step");
     expect(no({ "../a": text("") })).toThrow('a step is named "../a"');
     expect(no({ a: text(""), A: text("") })).toThrow("steps are named a and A");

@@ -10,8 +10,8 @@ import { missedBy } from "./expect.ts";
 import { Digests } from "./files.ts";
 import { copyOutputs } from "./outputs.ts";
 import { clear, sweep } from "./place.ts";
-import { DEFAULT_OUT, type Looked, type MakeOptions, Workshop } from "./plan.ts";
-import { checkRecipe, type Figures, order, type Recipe } from "./recipe.ts";
+import { type Looked, type MakeOptions, Workshop } from "./plan.ts";
+import { checkRecipe, DEFAULT_OUT, type Figures, order, type Recipe } from "./recipe.ts";
 import { stateFolder, writeState } from "./state.ts";
 import { type How, VERBS } from "./verbs.ts";
 
@@ -155,7 +155,7 @@ async function makeStep(
   const goesOn = resume && verb !== "run";
   // In this order: what is there follows from what is noted, wherever it ends, and a folder is never there without a note.
   await clear(out, name, !goesOn);
-  await writeState(out, name, { settings, seconds: before });
+  await writeState(out, name, { recipe: recipe.name, settings, seconds: before });
   await mkdir(folder, { recursive: true });
   const started = performance.now();
   const seconds = () => before + (performance.now() - started) / 1000;
@@ -164,7 +164,7 @@ async function makeStep(
     found = await VERBS[verb].run(options, { out: path, folder, resume: goesOn, signal, tell, figures });
     signal.throwIfAborted();
   } catch (cause) {
-    await writeState(out, name, { settings, seconds: seconds() });
+    await writeState(out, name, { recipe: recipe.name, settings, seconds: seconds() });
     if (signal.aborted) throw cause;
     throw new Error(`Cannot make ${name}: ${cause instanceof Error ? cause.message : String(cause)}`, {
       cause,
@@ -174,7 +174,7 @@ async function makeStep(
   const files = await workshop.digests.ofFolder(folder);
   if (Object.keys(files).length === 0)
     throw new Error(`Cannot make ${name}: it left ${JSON.stringify(folder)} empty, wanted files`);
-  const done = { settings, seconds: seconds(), made: { files, figures: found } };
+  const done = { recipe: recipe.name, settings, seconds: seconds(), made: { files, figures: found } };
   await writeState(out, name, done);
   workshop.states.set(name, done);
 }

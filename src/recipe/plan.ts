@@ -19,9 +19,6 @@ export interface MakeOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Where a recipe is made that does not say. */
-export const DEFAULT_OUT = "made";
-
 /** A step of a recipe, looked at. */
 export interface Looked {
   readonly resolved: ResolvedStep;
@@ -114,6 +111,10 @@ export class Workshop implements MadeBefore {
         );
       return { resolved, state, why: ["it was never made"], resume: false };
     }
+    if (state.recipe !== this.recipe.name)
+      throw new Error(
+        `Cannot make ${name}: ${JSON.stringify(this.placeOf(name).folder)} was made by the recipe ${JSON.stringify(state.recipe)}, and this is ${JSON.stringify(this.recipe.name)}; wanted another out for one of them`,
+      );
     if (forced) return { resolved, state, why: ["asked for"], resume: false };
     const why = differences(state.settings, resolved.settings);
     if (why.length > 0) return { resolved, state, why, resume: false };

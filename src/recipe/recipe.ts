@@ -1,6 +1,7 @@
 // What a recipe is: named steps, each a verb with its options, in which steps stand for what they make. Plain data; nothing
 // here runs anything.
 
+import { isAbsolute, relative } from "node:path";
 import type { VerbName } from "./verbs.ts";
 
 /** Numbers that a step is judged by and told with. */
@@ -65,6 +66,9 @@ export const isStep = (value: unknown): value is Step =>
 export const isStepFile = (value: unknown): value is StepFile =>
   typeof value === "object" && value !== null && "step" in value && isStep(value.step) && "file" in value;
 
+/** Where a recipe is made that does not say. */
+export const DEFAULT_OUT = "made";
+
 /** A name of a folder everywhere, and no hidden one. */
 const NAME = /^[A-Za-z0-9][\w-]{0,63}$/;
 
@@ -95,9 +99,15 @@ export function checkRecipe(recipe: unknown): asserts recipe is Recipe {
     if (!isStep(value))
       throw new TypeError(`${cannot}its step ${key} is no step, wanted one such as step.train({ ... })`);
   }
-  for (const [path, value] of Object.entries(outputs))
+  for (const [path, value] of Object.entries(outputs)) {
+    const within = relative(out ?? DEFAULT_OUT, path);
+    if (!within.startsWith("..") && !isAbsolute(within))
+      throw new TypeError(
+        `${cannot}its output ${JSON.stringify(path)} lies where steps are made, in ${JSON.stringify(out ?? DEFAULT_OUT)}; wanted it elsewhere`,
+      );
     if (!isStep(value) && !isStepFile(value))
       throw new TypeError(`${cannot}its output ${JSON.stringify(path)} is no step and no file of one`);
+  }
   order(recipe as Recipe);
 }
 

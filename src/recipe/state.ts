@@ -8,6 +8,8 @@ import type { Figures } from "./recipe.ts";
 import type { StepSettings } from "./settings.ts";
 
 export interface StepState {
+  /** Name of the recipe. */
+  readonly recipe: string;
   readonly settings: StepSettings;
   /** Absent: begun, and not done. */
   readonly made?: Made;
@@ -36,7 +38,12 @@ export async function readState(out: string, name: string): Promise<StepState | 
   }
   try {
     const state = JSON.parse(text) as StepState;
-    if (typeof state.settings.verb === "string" && typeof state.seconds === "number") return state;
+    if (
+      typeof state.recipe === "string" &&
+      typeof state.settings.verb === "string" &&
+      typeof state.seconds === "number"
+    )
+      return state;
   } catch {}
   throw new Error(
     `Cannot read ${JSON.stringify(file)}: it is not what was written there; delete it and the step's folder to make the step anew`,
