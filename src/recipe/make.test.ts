@@ -1,6 +1,7 @@
 import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { dryRunMake } from "./dry-run.ts";
 import { make } from "./make.ts";
@@ -259,7 +260,7 @@ describe("smaller ones", () => {
     const a = text("abc");
     const card = (extra: string) =>
       step.run({
-        inputs: { a, both: [a.file("a.txt"), "rhyme.txt"] },
+        inputs: { a, both: [a, "rhyme.txt"] },
         settings: { extra },
         sources: ["source.mjs"],
         async run({ inputs, figures, settings, out }) {
@@ -269,12 +270,15 @@ describe("smaller ones", () => {
       });
     expect(await made(recipe({ a, card: card("x") }))).toBe("a card");
     expect(JSON.parse(await readFile("made/card/card.json", "utf8"))).toEqual({
-      inputs: { a: "made/a", both: ["made/a/a.txt", "rhyme.txt"] },
+      inputs: { a: "made/a", both: ["made/a", "rhyme.txt"] },
       figures: { a: { length: 3 } },
       settings: { extra: "x" },
     });
     expect(await made(recipe({ a, card: card("x") }))).toBe("");
     expect(await made(recipe({ a, card: card("y") }))).toBe("card");
+    const { sources: _, ...rest } = card("y").options as { sources: string[] };
+    const located = step.run({ ...rest, sources: [pathToFileURL("source.mjs").href] } as never);
+    expect(await made(recipe({ a, card: located }))).toBe("");
     await writeFile("source.mjs", "2");
     expect((await planned(recipe({ a, card: card("y") }))).card!.why).toEqual([
       "sources: source.mjs changed",

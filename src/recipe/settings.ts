@@ -104,6 +104,7 @@ export async function resolveStep(
     if (Array.isArray(value)) {
       const all: { path: unknown; plain: unknown }[] = [];
       for (const item of value) all.push(await resolve(item, at));
+      delete figures[at]; // of one step alone: a list has no place for several
       return { path: all.map(({ path }) => path), plain: all.map(({ plain }) => plain) };
     }
     if (typeof value === "function" && step.verb === "run" && at === "run")

@@ -63,7 +63,7 @@ export type Inputs = Readonly<Record<string, Input | readonly Input[]>>;
 export interface RunContext<I extends Inputs = Inputs, S = unknown> {
   /** Paths, under the names of the inputs. */
   readonly inputs: { readonly [K in keyof I]: I[K] extends readonly Input[] ? string[] : string };
-  /** Figures of inputs that are steps. */
+  /** Figures of inputs that are one step. */
   readonly figures: { readonly [K in keyof I]?: Figures };
   readonly settings: S;
   /** The folder to write into: there, and empty. */
