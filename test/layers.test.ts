@@ -57,6 +57,7 @@ const MAY: Record<string, readonly string[]> = {
     "generate",
     "train",
     "evaluate",
+    "compare",
     "remote",
     "prune",
     "distill",

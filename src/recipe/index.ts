@@ -15,6 +15,7 @@ export {
   type StepFile,
 } from "./recipe.ts";
 export {
+  type CompareStep,
   type DistillStep,
   type Inputs,
   type PruneStep,

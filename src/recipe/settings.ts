@@ -43,7 +43,7 @@ export interface MadeBefore {
 const UNCOUNTED = new Set(["threads", "save_steps", "concurrency", "price"]);
 
 /** Options that are models, which may be names of the hub. */
-const MODELS = new Set(["model", "teacher", "student", "base"]);
+const isModel = (at: string) => /^(model|teacher|student|base|models\..*)$/.test(at);
 
 /**
  * Puts paths in place of steps, and reads what the step follows from.
@@ -88,14 +88,14 @@ export async function resolveStep(
     }
     if (typeof value === "string" && isPath(at)) {
       if (at === "tokenizer" && value === "characters") return { path: value, plain: value };
-      if (isEndpoint(value) && at === "teacher") return { path: value, plain: value };
+      if (isEndpoint(value) && isModel(at)) return { path: value, plain: value };
       // Beside a teacher a cache holds what that teacher says, or will: it tells nothing more.
       if (at === "cache" && step.options.teacher !== undefined)
         return { path: value, plain: shownPath(value) };
       const path = value.startsWith("file:") ? fileURLToPath(value) : value;
       const shown = shownPath(path);
       const there = await stat(path).catch(() => undefined);
-      const model = MODELS.has(at);
+      const model = isModel(at);
       // Of the hub's name of a model what lies in the cache counts.
       const hub = model && !there && parseHubName(path) !== undefined;
       await input(at, shown, hub ? (await resolveModel(path)).path : path, model);

@@ -1,5 +1,6 @@
 // The steps that a recipe is made of: for each verb a function that takes its library options, with steps in place of paths.
 
+import type { CompareOptions } from "../compare/index.ts";
 import type { DistillOptions, NewStudent, RecursiveOptions, SynthesizeOptions } from "../distill/index.ts";
 import type { OpenedModel } from "../models/index.ts";
 import type { PruneOptions } from "../prune/index.ts";
@@ -55,6 +56,11 @@ export type QuantizeStep = Of<QuantizeOptions, "calibration" | "eval"> & {
   readonly as?: "gguf" | "folder";
 };
 export type SynthesizeStep = Of<SynthesizeOptions, "seeds"> & { readonly teacher: Input };
+
+export type CompareStep = Of<CompareOptions, "text" | "task"> & {
+  /** Under the names that their figures get: "q4.decode", "q4.kl_mean", "q4.<task file>.f1". Distances are to the first. */
+  readonly models: Readonly<Record<string, Input>>;
+};
 
 /** Named inputs of a step of one's own. */
 export type Inputs = Readonly<Record<string, Input | readonly Input[]>>;
@@ -126,4 +132,6 @@ export const step = {
   convert: (options: ConvertStep & Expecting): Step => make("convert", options),
   /** What a model is worth, as a file of JSON: with `expect` a check. */
   evaluate: (options: EvaluateStep & Expecting): Step => make("evaluate", options),
+  /** Models side by side, speed and latency included: a file of JSON, and report.html beside it. */
+  compare: (options: CompareStep & Expecting): Step => make("compare", options),
 };

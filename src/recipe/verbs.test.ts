@@ -91,6 +91,17 @@ test("every verb is a step", async () => {
     threads: 1,
     expect: { exact_match: { at_least: 1 } },
   });
+  const beside = step.compare({
+    models: { stories: STORIES, packed },
+    text: "stories.txt",
+    text_bytes: 2000,
+    task: "task.jsonl",
+    answers: 2,
+    answer_seconds: 0.1,
+    rounds: 1,
+    threads: 1,
+    expect: { "packed.decode": { at_least: 1 }, "packed.kl_mean": { at_most: 5 } },
+  });
   const steps = {
     written,
     adapter,
@@ -104,6 +115,7 @@ test("every verb is a step", async () => {
     packed,
     text,
     task,
+    beside,
   };
   const recipe = defineRecipe({ name: "verbs", steps, outputs: { mine: packed } });
 
@@ -133,6 +145,11 @@ test("every verb is a step", async () => {
   expect(await size("mine")).toBe(4);
   expect(made.text.figures.perplexity!).toBeGreaterThan(1);
   expect(made.task.figures).toMatchObject({ exact_match: 1, lines: 1 });
+  const { figures } = made.beside;
+  expect(figures["stories.perplexity"]!).toBeGreaterThan(1);
+  expect(figures["packed.bits_per_weight"]!).toBeLessThan(figures["stories.bits_per_weight"]!);
+  expect(Object.keys(figures)).toEqual(expect.arrayContaining(["stories.p50", "packed.task.exact_match"]));
+  expect(await readFile("made/beside/report.html", "utf8")).toContain("<html");
   // No path of this machine is in what others get.
   expect(await readFile("made/adapter/adapter_config.json", "utf8")).not.toContain(root);
 

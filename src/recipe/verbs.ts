@@ -1,7 +1,8 @@
 // What `make` knows of each verb: which options name files or models, what is made of a step, how it is called, which
 // figures it gives, and what it tells beforehand.
 
-import { basename } from "node:path";
+import { basename, join } from "node:path";
+import { type Compared, compare } from "../compare/index.ts";
 import {
   distill,
   distillRecursively,
@@ -28,7 +29,8 @@ export type VerbName =
   | "synthesize"
   | "fuse"
   | "convert"
-  | "evaluate";
+  | "evaluate"
+  | "compare";
 
 /** How a step is run. */
 export interface How {
@@ -174,7 +176,43 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
       return evaluationFigures(result);
     },
   },
+  compare: {
+    paths: ["models.*", "text", "task"],
+    file: (name) => `${name}.json`,
+    async run({ models, ...options }, { out, folder, signal, tell }) {
+      const page = join(folder, "report.html");
+      const job = compare(Object.values(models), { ...options, out: page, signal });
+      for await (const { model, stage, done, total } of job) tell(done, total, `${model}: ${stage}`);
+      const result = await job.result;
+      await writeFileAtomic(out, `${JSON.stringify(result, null, 1)}\n`);
+      const names = Object.keys(models);
+      return Object.fromEntries(
+        result.models.flatMap((model, i) => comparedFigures(names[i]!, model, result.tasks)),
+      );
+    },
+  },
 };
+
+/** What was measured of a model, under its name in the recipe; scores under that of the task's file, too. */
+function comparedFigures(
+  name: string,
+  model: Compared,
+  tasks: readonly { name: string }[],
+): [string, number][] {
+  const { speed, answers, energy, text } = model;
+  const { count: _, tokens: __, ...latency } = numbers(answers ?? {}) as Record<string, number>;
+  const all = { ...numbers(model), ...numbers(speed ?? {}), ...latency, ...numbers(energy ?? {}) };
+  const scores = model.tasks.flatMap(({ scores }, i) =>
+    Object.entries(scores).map(
+      ([score, { value }]) => [`${taskName(tasks[i]!.name)}.${score}`, value] as const,
+    ),
+  );
+  const found = [...Object.entries({ ...all, ...numbers(text ?? {}) }), ...scores];
+  return found.map(([figure, value]) => [`${name}.${figure}`, value]);
+}
+
+/** "made/data/snips.task.jsonl" -> "snips" */
+const taskName = (file: string) => basename(file).replace(/(\.task)?\.jsonl$/, "");
 
 /** No samples are shown. */
 const NONE = { samples: 0 };
