@@ -17,7 +17,7 @@ import { loadModel, type Model } from "../generate/index.ts";
 import { isEndpoint } from "../remote/index.ts";
 import { Job } from "../train/index.ts";
 import { Remote } from "./endpoint.ts";
-import { type Described, describe, loadAtWork, loadOptions, visitModel } from "./local.ts";
+import { type Described, describe, loadOptions, memoryAtWork, residentMemory, visitModel } from "./local.ts";
 import { shortNames } from "./names.ts";
 import { compareHtml } from "./report.ts";
 import { Samples } from "./samples.ts";
@@ -86,8 +86,8 @@ async function run(
   try {
     const ctx = contextOf(rows, options.ctx);
     const work = new Work(rows, tasks, ctx, options, tell, signal);
-    await work.warmUp();
-    for (const row of rows) await work.quality(row);
+    await work.memory();
+    for (const row of rows) await work.tasks(row);
     if (text !== undefined) await work.text(text, options.text!);
     // There and back, so that a machine that grows slower meanwhile is no one's loss.
     for (let visit = 0; visit < VISITS; visit++)
@@ -261,32 +261,30 @@ class Work {
     };
   }
 
-  /** The first load of a process brings code into memory, which is no model's: the smallest one's is for nothing. */
-  async warmUp(): Promise<void> {
-    const here = this.#rows.filter((row) => row.here);
-    const smallest = here.reduce((a, b) => (b.file_bytes! < a.file_bytes! ? b : a));
-    this.#tell(smallest, "loading", 0, 1);
-    await (await loadAtWork(smallest.here!.path, this.#load())).model.close();
+  /**
+   * How much the process grows with each model, the smallest first: what one leaves behind in the heap would hide the growth
+   * of a smaller one. These loads also bring the files into the system's cache.
+   */
+  async memory(): Promise<void> {
+    const here = this.#rows.filter((row) => row.here).sort((a, b) => a.file_bytes! - b.file_bytes!);
+    const before = residentMemory();
+    for (const row of here) {
+      this.#signal.throwIfAborted();
+      this.#tell(row, "loading", 0, 1);
+      row.memory_bytes = await memoryAtWork(row.here!.path, this.#load(), before);
+      residentMemory();
+    }
   }
 
-  /** Memory and tasks. This load also brings the files into the system's cache. */
-  async quality(row: Row): Promise<void> {
+  async tasks(row: Row): Promise<void> {
     this.#signal.throwIfAborted();
+    if (this.#tasks.length === 0) return;
     if (!row.here) {
       for (const task of this.#tasks) await this.#remoteTask(row, row.remote!, task);
       return;
     }
-    this.#tell(row, "loading", 0, 1);
-    const { model, memory_bytes } = await loadAtWork(row.here.path, this.#load());
-    try {
-      row.memory_bytes = memory_bytes;
-      row.perToken = model.bytes.perToken;
-      const { name: backend, kernels, threads } = model.backend;
-      this.backend = { backend, kernels, threads };
-      for (const task of this.#tasks) await this.#task(row, model, task);
-    } finally {
-      await model.close();
-    }
+    await using model = await loadModel(row.here.path, this.#load());
+    for (const task of this.#tasks) await this.#task(row, model, task);
   }
 
   async #task(row: Row, model: Model, task: Task): Promise<void> {
@@ -357,8 +355,11 @@ class Work {
     const limits = { rounds: part(rounds), count: part(answers), seconds: answer_seconds / VISITS };
     const tell = (stage: "speed" | "answers", done: number) =>
       this.#tell(row, stage, done, stage === "speed" ? rounds : answers);
-    if (row.here) await visitModel(row.here.path, this.#load(), row.samples, limits, signal, tell);
-    else await row.remote!.visit(row.samples, limits, signal, tell);
+    if (!row.here) return row.remote!.visit(row.samples, limits, signal, tell);
+    const found = await visitModel(row.here.path, this.#load(), row.samples, limits, signal, tell);
+    const { name: backend, kernels, threads } = found.backend;
+    this.backend = { backend, kernels, threads };
+    row.perToken = found.perToken;
   }
 }
 

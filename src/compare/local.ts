@@ -68,27 +68,24 @@ export function loadOptions(ctx: number, given: Pick<LoadModelOptions, "threads"
   return { ...given, ctx, cacheTokens: Math.max(ctx, 8 * 128) };
 }
 
-/** How much resident memory grows by loading a model and using it, and the model. */
-export async function loadAtWork(
-  path: string,
-  options: LoadModelOptions,
-): Promise<{ model: Model; memory_bytes: number }> {
-  collectGarbage();
-  const before = process.memoryUsage.rss();
-  const { value: model, peak_bytes } = await withPeak(async () => {
-    const loaded = await loadModel(path, options);
-    try {
-      await bench(loaded, { rounds: 1, past: false, ...(options.signal && { signal: options.signal }) });
-    } catch (error) {
-      await loaded.close();
-      throw error;
-    }
-    return loaded;
+/**
+ * Largest resident memory of the process while a model is loaded and used: a prompt, an answer, eight answers at once.
+ * Bytes, less `before`.
+ */
+export async function memoryAtWork(path: string, options: LoadModelOptions, before: number): Promise<number> {
+  const { peak_bytes } = await withPeak(async () => {
+    await using model = await loadModel(path, options);
+    await bench(model, { rounds: 1, past: false, ...(options.signal && { signal: options.signal }) });
   });
-  return { model, memory_bytes: Math.max(0, peak_bytes - before) };
+  return Math.max(0, peak_bytes - before);
 }
 
-/** What earlier models have left behind would count for less memory of the next. */
+/** Resident memory of this process, without garbage. */
+export function residentMemory(): number {
+  collectGarbage();
+  return process.memoryUsage.rss();
+}
+
 function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
   (runInNewContext("gc") as () => void)();
@@ -101,7 +98,7 @@ export interface Limits {
   readonly seconds: number;
 }
 
-/** Loads a model, with nothing else in memory, and takes its times. */
+/** Loads a model, with nothing else in memory, and takes its times. @returns what computed, and bytes that a token reads */
 export async function visitModel(
   path: string,
   options: LoadModelOptions,
@@ -109,7 +106,7 @@ export async function visitModel(
   { rounds, ...limits }: Limits,
   signal: AbortSignal,
   tell: (stage: "speed" | "answers", done: number) => void,
-): Promise<void> {
+): Promise<{ backend: Model["backend"]; perToken: number }> {
   const start = performance.now();
   await using model = await loadModel(path, options);
   samples.loads.push(performance.now() - start);
@@ -136,6 +133,7 @@ export async function visitModel(
   };
   await samples.time(ask, limits, (done) => tell("answers", done));
   await addEnergy(model, samples, ROUND_MS * rounds, signal);
+  return { backend: model.backend, perToken: model.bytes.perToken };
 }
 
 /** What tokens cost that one sequence decodes, for `ms` or longer. */

@@ -83,7 +83,7 @@ export function tableOf(result: CompareResult): Section[] {
         texts("Types of weights", "most bytes first", ({ types }) => types?.join(", ") ?? NOTHING),
         figures({
           ...{ name: "Memory at work", unit: "MB", better: "less" },
-          why: `by how much this process grew: weights and a cache of ${grouped(Math.max(result.machine.ctx, 1024))} tokens`,
+          why: `by how much this process grew: weights, a cache of ${grouped(Math.max(result.machine.ctx, 1024))} tokens, what computes`,
           value: ({ memory_bytes }) => millions(memory_bytes),
           // Other parts of the process come and go meanwhile.
           tied: (value, best) => Math.abs(value - best) <= Math.max(4, 0.05 * best),

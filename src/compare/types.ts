@@ -87,7 +87,7 @@ export interface Compared {
   readonly bits_per_weight?: number;
   /** Types of its weights, those with most bytes first. */
   readonly types?: readonly string[];
-  /** How much the process's resident memory grew by loading it, a prompt, and eight answers at once. */
+  /** How much the process's resident memory grew by loading it, a prompt, and eight answers at once; engine included. */
   readonly memory_bytes?: number;
   /** Loading, the file in the system's cache. */
   readonly load_ms?: number;
