@@ -4,21 +4,20 @@
 //   [--procedural 60000] [--seed 1] [--snips-test folder|files] [--clinc-test data_full.json]
 //
 // train.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. tokenizer.txt: what the vocabulary
-// is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out by
-// their text; a folder or files given as --snips-test (validate_*.json) are the task instead, and all others trained on.
-// CLINC150: the part "test" where the file has one, else "val".
+// is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
+// are the task, unless --snips-test names the test files (validate_*.json). CLINC150: the task is the part "test" of the
+// file, or of --clinc-test, else "val".
 
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ChatTemplate } from "../../dist/tokenizer/index.js";
 import { readBfcl } from "./data/bfcl.mjs";
-import { chitchat } from "./data/chitchat.mjs";
-import { CLINC, clincTools, clincTurn, readClinc, varyClinc } from "./data/clinc.mjs";
+import { CLINC, clincParts, clincTools, clincTurn, varyClinc } from "./data/clinc.mjs";
 import { answerText, Renderer } from "./data/format.mjs";
-import { Procedural } from "./data/procedural.mjs";
-import { Chance, hashOf } from "./data/random.mjs";
-import { readSnips, SNIPS, slotValues, snipsTools, snipsTurn, varySnips } from "./data/snips.mjs";
+import { farQuestions, Procedural } from "./data/procedural.mjs";
+import { Chance } from "./data/random.mjs";
+import { SNIPS, slotValues, snipsParts, snipsTools, snipsTurn, varySnips } from "./data/snips.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -93,19 +92,12 @@ function withListed(name, turns, tools, chance, size) {
 
 if (args.snips) {
   const chance = root.fork("snips");
-  const all = readSnips(args.snips);
-  const official = args["snips-test"] && readSnips(args["snips-test"]);
-  const order = all
-    .map((utterance) => ({ utterance, hash: hashOf(snipsTurn(utterance).text) }))
-    .sort((a, b) => a.hash - b.hash);
-  const heldOut = official ? [] : order.slice(0, 700).map(({ utterance }) => utterance);
-  const held = new Set(heldOut.map((utterance) => snipsTurn(utterance).text.toLowerCase()));
-  const kept = all.filter((utterance) => !held.has(snipsTurn(utterance).text.toLowerCase()));
+  const { train: kept, dev: held, test } = snipsParts(args.snips, args["snips-test"]);
   const values = slotValues(kept);
   const tools = new Map(snipsTools.map((tool) => [tool.name, tool]));
   for (const utterance of kept) {
     add(train, "snips", SNIPS, [snipsTurn(utterance)]);
-    for (let i = 0; i < 3; i++)
+    for (let i = 0; i < 5; i++)
       add(train, "snips varied", SNIPS, [snipsTurn(varySnips(utterance, values, chance))]);
   }
   withListed(
@@ -115,26 +107,25 @@ if (args.snips) {
     chance,
     [2, 5],
   );
-  for (const utterance of heldOut.slice(0, 350)) add(dev, "dev snips", SNIPS, [snipsTurn(utterance)]);
+  for (const utterance of chance.some(held, 350)) add(dev, "dev snips", SNIPS, [snipsTurn(utterance)]);
   jsonl(
     "snips.task.jsonl",
-    (official ?? heldOut).map((one, i) => taskLine(SNIPS, snipsTurn(one), i === 0)),
+    test.map((one, i) => taskLine(SNIPS, snipsTurn(one), i === 0)),
   );
 }
 
 if (args.clinc) {
   const chance = root.fork("clinc");
-  const parts = readClinc(args.clinc);
+  const parts = clincParts(args.clinc, args["clinc-test"]);
   const tools = clincTools(parts.train);
   for (const row of parts.train) {
-    const oos = row[1] === "oos";
+    const copies = row[1] === "oos" ? 12 : 3;
     add(train, "clinc150", CLINC, [clincTurn(row)]);
-    for (let i = oos ? 6 : 1; i > 0; i--)
+    for (let i = 0; i < copies; i++)
       add(train, "clinc150 varied", CLINC, [clincTurn(varyClinc(row, chance))]);
   }
-  // Out of scope: what nobody in the ten domains asks for.
-  for (let i = 0; i < 400; i++)
-    add(train, "clinc150 out of scope", CLINC, [{ text: chitchat(chance), answer: [] }]);
+  for (const text of farQuestions(chance, 1500))
+    add(train, "clinc150 out of scope", CLINC, [{ text, answer: [] }]);
   const inScope = parts.train.filter(([, intent]) => intent !== "oos");
   withListed(
     "clinc150 listed",
@@ -144,11 +135,9 @@ if (args.clinc) {
     [2, 5],
   );
   for (const row of chance.some(parts.val, 350)) add(dev, "dev clinc150", CLINC, [clincTurn(row)]);
-  const given = args["clinc-test"] ? readClinc(args["clinc-test"]) : parts;
-  const official = given.test.length > 0 ? given.test : given.val;
   jsonl(
     "clinc150.task.jsonl",
-    official.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0)),
+    parts.test.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0)),
   );
 }
 

@@ -155,9 +155,11 @@ export function callScores(graded: readonly CallScore[], valid: number, seed: nu
       ...(calls.length > 0 && {
         function_right: right(calls, "functions"),
         call_right: right(calls),
-        argument_precision: figure("precision"),
-        argument_recall: figure("recall"),
-        argument_f1: figure("f1"),
+        ...(calls.some(({ found, wanted }) => found + wanted > 0) && {
+          argument_precision: figure("precision"),
+          argument_recall: figure("recall"),
+          argument_f1: figure("f1"),
+        }),
       }),
       ...(questions.length > 0 && { question_right: right(questions) }),
       ...(refusals.length > 0 && {

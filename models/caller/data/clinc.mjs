@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 
 export const CLINC = "@clinc150";
 
-export function readClinc(path) {
+function readClinc(path) {
   const data = JSON.parse(readFileSync(path, "utf8"));
   const part = (name) => data[name] ?? [];
   return {
@@ -14,6 +14,13 @@ export function readClinc(path) {
     val: [...part("val"), ...part("oos_val")],
     test: [...part("test"), ...part("oos_test")],
   };
+}
+
+/** Sentences to train on, and to test with: the part "test" of the test file or else of the file, or "val" where it has none. */
+export function clincParts(path, testPath) {
+  const own = readClinc(path);
+  const { test, val } = testPath ? readClinc(testPath) : own;
+  return { train: own.train, val: own.val, test: test.length > 0 ? test : val };
 }
 
 /** A turn: the sentence and its call. */

@@ -16,6 +16,7 @@ export function numberWords(n) {
 }
 
 function sayInt(c, n) {
+  if (n < 0) return String(n);
   if (n <= 12 && c.hit(0.4)) return numberWords(n);
   if (n <= 100 && c.hit(0.12)) return numberWords(n);
   if (n >= 1000 && n % 1000 === 0 && n < 1e6 && c.hit(0.3))

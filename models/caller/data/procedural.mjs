@@ -1,15 +1,23 @@
 // Samples of invented tools: a list of tools, and sentences about them with their answers. Families are split by what
 // they are about, so that held-out tools share nothing with those that are trained on but ways of speaking.
 
+import { alike } from "./alike.mjs";
 import { chitchat } from "./chitchat.mjs";
 import { inOrder } from "./format.mjs";
 import { Chance, hashOf } from "./random.mjs";
 import { clause, finish, polish, severalClauses } from "./sentences.mjs";
-import { alike, families, makeTool } from "./tools.mjs";
+import { families, makeTool } from "./tools.mjs";
 
 /** Fields of life that are held out wholly. */
 const HELD_DOMAINS = new Set(["pets", "energy", "chemistry", "art"]);
 const held = (family) => HELD_DOMAINS.has(family.domain) || hashOf(family.key) % 25 === 0;
+
+/** Families of a part: what is held out in one field is so in all. */
+function familiesOf(part, seed) {
+  const all = families(new Chance(seed, "families"));
+  const keys = new Set(all.filter(held).map(({ key }) => key));
+  return all.filter(({ key }) => keys.has(key) === (part === "dev"));
+}
 
 /** What turns ask for, in a hundred. */
 const KINDS = [
@@ -20,6 +28,22 @@ const KINDS = [
   ["different", 8],
 ];
 
+/** Fields that an assistant for banking, travel, home, work and small talk has nothing to do with. */
+const FAR = new Set(
+  "athletes sports works chemistry animals plants law laws materials languages companies".split(" "),
+);
+
+/** Questions that are out of scope of such an assistant, in lower case without a question mark. */
+export function farQuestions(chance, n) {
+  const far = families(chance, 0).filter((family) => family.kind === "lookup" && FAR.has(family.domain));
+  const out = new Set();
+  while (out.size < n) {
+    const { text } = finish(clause(makeTool(chance.pick(far), chance), chance, { p: 0.1 }).text, [], true);
+    out.add(text.replace(/[?.]$/, ""));
+  }
+  return [...out];
+}
+
 /** A source of samples: { tools, turns: [{ text, answer, kind }] }. */
 export class Procedural {
   #chance;
@@ -29,15 +53,11 @@ export class Procedural {
   /** @param part "train" or "dev" */
   constructor(seed, part) {
     this.#chance = new Chance(seed, `procedural ${part}`);
-    this.#families = families(new Chance(seed, "families")).filter(
-      (family) => held(family) === (part === "dev"),
-    );
+    this.#families = familiesOf(part, seed);
     // Every family of a thing is as likely as an action, though there are many more.
     const weight = { thing: 1, action: 9, formula: 4, lookup: 5 };
     this.#families = this.#families.flatMap((family) =>
-      Array(family.key.startsWith("formula") && family.domain === "analysis" ? 1 : weight[family.kind]).fill(
-        family,
-      ),
+      Array(family.formula?.domain === "analysis" ? 1 : weight[family.kind]).fill(family),
     );
     for (const family of this.#families) {
       const list = this.#byDomain.get(family.domain) ?? [];

@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import { hashOf } from "./random.mjs";
 
 export const SNIPS = "@snips";
 
@@ -70,6 +71,20 @@ function decode(text) {
   } catch {
     return text;
   }
+}
+
+/** Utterances that are not trained on. */
+const HELD_OUT = 700;
+
+/** Utterances to train on, some that are held out by the hash of their text, and the test files', or else those. */
+export function snipsParts(paths, testPaths) {
+  const all = readSnips(paths);
+  const textOf = (utterance) => snipsTurn(utterance).text;
+  const order = all.map((utterance) => [hashOf(textOf(utterance)), utterance]).sort((a, b) => a[0] - b[0]);
+  const dev = order.slice(0, HELD_OUT).map(([, utterance]) => utterance);
+  const held = new Set(dev.map((utterance) => textOf(utterance).toLowerCase()));
+  const train = all.filter((utterance) => !held.has(textOf(utterance).toLowerCase()));
+  return { train, dev, test: testPaths ? readSnips(testPaths) : dev };
 }
 
 const tidy = (text) => text.replace(/\s+/g, " ").trim();

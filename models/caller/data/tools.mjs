@@ -2,6 +2,7 @@
 // naming, describing and choosing arguments. Slots carry how a sentence speaks of an argument.
 
 import { ACTIONS } from "./actions.mjs";
+import { capital, words, wordyDescription, wordyFunction } from "./describe.mjs";
 import { FORMULAS, INDEX_KINDS, INDEX_WORDS, QUANTITIES } from "./formulas.mjs";
 import { kindOf } from "./kinds.mjs";
 import { syllables } from "./lexicon.mjs";
@@ -10,12 +11,6 @@ import { things } from "./objects.mjs";
 import { ROLES, readKind } from "./roles.mjs";
 import { VERBS } from "./verbs.mjs";
 
-const words = (text) =>
-  text
-    .toLowerCase()
-    .split(/[^a-z0-9]+/)
-    .filter((word) => word !== "");
-const capital = (word) => word[0].toUpperCase() + word.slice(1);
 const STYLES = ["snake", "snake", "snake", "camel", "camel", "dotted", "dotted", "pascal"];
 
 /** Words as a name. The first part of a dotted name is a group. */
@@ -50,12 +45,14 @@ function toolOf(family, name, description, slots, heads, chance) {
   const unique = [];
   for (const slot of slots) if (!unique.some((other) => other.name === slot.name)) unique.push(slot);
   const told = chance.pick(["none", "none", "some", "all"]);
+  const wordy = chance.hit(0.4);
   const properties = {};
   for (const slot of unique) {
     const { kind } = slot;
     const schema = { ...kind.schema };
     const tell = slot.tell || told === "all" || (told === "some" && chance.hit(0.4));
-    const text = [tell ? slot.description : undefined, kind.hint].filter((part) => part !== undefined);
+    const text = tell ? [wordy ? wordyDescription(slot, chance) : slot.description] : [];
+    if (kind.hint !== undefined) text.push(kind.hint);
     if (text.length > 0)
       schema.description = chance.hit(0.5) || text.length < 2 ? text.join(", ") : `${text[0]} (${text[1]})`;
     if (
@@ -69,7 +66,9 @@ function toolOf(family, name, description, slots, heads, chance) {
   const required = unique.filter((slot) => slot.required).map((slot) => slot.name);
   const tool = {
     name,
-    ...(chance.hit(0.9) && { description }),
+    ...(chance.hit(0.9) && {
+      description: wordy && chance.hit(0.4) ? wordyFunction(description, chance) : description,
+    }),
     parameters: { type: "object", properties, required },
   };
   return { tool, slots: unique, heads, family };
@@ -303,82 +302,20 @@ function makeLookup(family, chance) {
 const MAKERS = { thing: makeThing, action: makeAction, formula: makeFormula, lookup: makeLookup };
 export const makeTool = (family, chance) => MAKERS[family.kind](family, chance);
 
-/** Verbs that a sentence cannot tell apart when the thing is the same. */
-const ALIKE = [
-  ["create", "book"],
-  ["delete", "cancel", "archive", "lock"],
-  ["get", "track", "export", "subscribe_to"],
-  ["update", "rename", "reschedule", "assign", "set_priority", "comment_on", "rate", "lock", "unlock"],
-  ["list", "count", "get", "compare"],
-  ["send", "export", "assign"],
-  ["assign", "rate", "set_priority"],
-  ["delete", "unlock"],
-  ["cancel", "reject", "reschedule", "lock"],
-];
-const first = (verb) => verb.names.split(" ")[0];
-
-/** Whether one sentence could mean either. */
-export function alike(a, b) {
-  if (a === b) return true;
-  if (a.kind === "thing" && b.kind === "thing") {
-    if (a.thing !== b.thing && !a.thing.others.some((noun) => b.thing.others.includes(noun))) return false;
-    const [x, y] = [first(a.verb), first(b.verb)];
-    return x === y || ALIKE.some((group) => group.includes(x) && group.includes(y));
-  }
-  if (a.kind === "lookup" && b.kind === "lookup")
-    return (
-      a.lookup.others.some((word) => b.lookup.others.includes(word)) ||
-      (a.lookup.kind === b.lookup.kind && a.lookup.attribute === b.lookup.attribute)
-    );
-  if (a.kind === "formula" && b.kind === "formula") return a.formula.result === b.formula.result;
-  if (a.kind === "action" && b.kind === "action")
-    return a.action.descriptions[0] === b.action.descriptions[0];
-  // Of different kinds: their words must not meet.
-  const [x, y] = [vocabulary(a), vocabulary(b)];
-  for (const word of x) if (y.has(word)) return true;
-  return false;
-}
-
-const vocabularies = new Map();
-const STOP = new Set(
-  "a an the of to and in on for get find show create add number name is what how with set my me all price".split(
-    " ",
-  ),
-);
-function vocabulary(family) {
-  let set = vocabularies.get(family);
-  if (!set) {
-    const text = {
-      thing: () => family.thing.others.join(" "),
-      action: () => [...family.action.names, ...family.action.descriptions].join(" "),
-      formula: () => family.formula.result,
-      lookup: () => family.lookup.others.join(" "),
-    }[family.kind]();
-    set = new Set(
-      words(text.replaceAll("_", " "))
-        .flatMap((word) => [word, word.replace(/s$/, "")])
-        .filter((word) => !STOP.has(word)),
-    );
-    vocabularies.set(family, set);
-  }
-  return set;
-}
-
-/** All families there are: { kind, domain, key, ... }; `invented` more of results that nobody computes. */
+/** All families there are: { kind, domain, key: what it is about, ... }; `invented` more of results that nobody computes. */
 export function families(chance, invented = 400) {
   const out = [];
   for (const thing of things)
-    for (const verb of VERBS)
-      out.push({ kind: "thing", domain: thing.domain, key: `thing ${thing.noun}`, thing, verb });
+    for (const verb of VERBS) out.push({ kind: "thing", domain: thing.domain, key: thing.noun, thing, verb });
   for (const action of ACTIONS)
-    out.push({ kind: "action", domain: action.domain, key: `action ${action.names[0]}`, action });
+    out.push({ kind: "action", domain: action.domain, key: action.descriptions[0], action });
   for (const formula of FORMULAS)
-    out.push({ kind: "formula", domain: formula.domain, key: `formula ${formula.result}`, formula });
+    out.push({ kind: "formula", domain: formula.domain, key: formula.result, formula });
   for (const lookup of LOOKUPS)
     out.push({
       kind: "lookup",
       domain: lookup.domain,
-      key: `lookup ${lookup.kind} ${lookup.attribute}`,
+      key: lookup.attribute,
       lookup,
     });
   const names = [...QUANTITIES.keys()];
@@ -390,7 +327,7 @@ export function families(chance, invented = 400) {
     out.push({
       kind: "formula",
       domain: chance.pick(["analysis", "models", "engineering"]),
-      key: `formula ${result}`,
+      key: result,
       formula: { domain: "analysis", result, quantities },
     });
   }
