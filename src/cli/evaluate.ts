@@ -30,6 +30,7 @@ export interface EvaluateOptions extends ModelOptions {
   out?: string;
   maxTokens?: number;
   stop?: string[];
+  constrain?: boolean;
   seed?: number;
   adapter?: string[];
   json?: boolean;
@@ -119,7 +120,7 @@ async function taskResult(
   model: Model,
   adapter: AdapterChoice | undefined,
   task: Task,
-  { limit, out, maxTokens, stop, seed }: EvaluateOptions,
+  { limit, out, maxTokens, stop, constrain, seed }: EvaluateOptions,
   signal: AbortSignal,
   bar: Bar,
 ) {
@@ -133,6 +134,7 @@ async function taskResult(
       ...(limit !== undefined && { limit }),
       ...(maxTokens !== undefined && { maxTokens }),
       ...(stop !== undefined && { stop }),
+      ...(constrain !== undefined && { constrain }),
       ...(seed !== undefined && { seed }),
       signal,
       onProgress: ({ done, total, result }) => {

@@ -385,6 +385,7 @@ export function program(): Command {
         "exact",
         "label",
         "slots",
+        "calls",
         "json",
         "choice",
       ]),
@@ -393,6 +394,7 @@ export function program(): Command {
     .option("--out <file>", "keep every answer of a task, as JSONL")
     .option("--max-tokens <n>", "most tokens of an answer (default: by the longest right answer)", count(1))
     .option("--stop <text>", "end an answer before this text; may be given more than once", collect)
+    .option("--constrain", "of a task: answers must follow their schema, or that of calls of their tools")
     .option("--seed <n>", "of the confidence intervals (default: 1)", count(0))
     .option("--limit <n>", "at most so many windows, or lines of a task", count(1));
   addModelOptions(evaluate, "tokens of a window (default: 512)")

@@ -2,7 +2,9 @@
 
 import { setMaxListeners } from "node:events";
 import type { AdapterChoice } from "../generate/adapters.ts";
+import type { JsonSchema } from "../generate/index.ts";
 import type { Model } from "../generate/model.ts";
+import { readTools, toolSchema } from "../tools/index.ts";
 import { chooseAll } from "./choice.ts";
 import { type Scores, share } from "./figures.ts";
 import { graderFor } from "./scores.ts";
@@ -16,6 +18,8 @@ export interface TaskOptions {
   readonly limit?: number;
   /** Most tokens of an answer. Default: 16 more than twice the longest right answer of the task; 256 where none is given. */
   readonly maxTokens?: number;
+  /** Answers must follow their line's `schema`, or that of calls of its `tools`. */
+  readonly constrain?: boolean;
   /** Text that ends an answer. Default: a line end, for `prompt` lines of "exact" and "label". */
   readonly stop?: string | readonly string[];
   /** Of the bootstrap. Default 1. */
@@ -69,9 +73,11 @@ export async function evaluateTask(model: Model, options: TaskOptions): Promise<
 }
 
 async function answer(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
-  const { adapter } = options;
+  const { adapter, constrain, task } = options;
   const ask: Ask = (line, { maxTokens, stop, signal }) => {
-    const settings = { temperature: 0, maxTokens, stop, signal, ...(adapter && { adapter }) };
+    const schema = constrain ? schemaOf(line, task.name) : undefined;
+    const given = { temperature: 0, maxTokens, stop, signal };
+    const settings = { ...given, ...(adapter && { adapter }), ...(schema !== undefined && { schema }) };
     return line.messages
       ? model.chat(line.messages, { ...settings, ...(line.tools && { tools: line.tools }) })
       : model.generate(line.prompt!, settings);
@@ -100,7 +106,8 @@ export type Ask = (
 /** Figures of answers, whoever gave them. */
 export type GradedAnswers = Omit<TaskResult, "bits_per_weight">;
 
-export interface GradeOptions extends Omit<TaskOptions, "adapter" | "limit" | "onProgress" | "maxTokens"> {
+export interface GradeOptions
+  extends Omit<TaskOptions, "adapter" | "constrain" | "limit" | "onProgress" | "maxTokens"> {
   readonly maxTokens: number;
   readonly onProgress?: (progress: {
     readonly done: number;
@@ -167,6 +174,17 @@ export async function gradeAnswers(
     return result();
   } finally {
     end.abort();
+  }
+}
+
+function schemaOf({ schema, tools, line }: TaskLine, name: string): JsonSchema | undefined {
+  if (schema !== undefined) return schema as JsonSchema;
+  try {
+    return tools && toolSchema(readTools(tools));
+  } catch (cause) {
+    throw new TypeError(`Cannot answer ${JSON.stringify(`${name}, line ${line}`)}: ${message(cause)}`, {
+      cause,
+    });
   }
 }
 

@@ -30,6 +30,7 @@ function standard(schema) {
     Object.entries(schema).flatMap(([key, value]) => {
       if (key === "type" && typeof value === "string" && value in TYPES)
         return TYPES[value] ? [[key, TYPES[value]]] : [];
+      if (key === "optional" && (typeof value !== "object" || Array.isArray(value))) return []; // "required" says the same
       return [[key, standard(value)]];
     }),
   );
