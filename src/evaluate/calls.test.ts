@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { Json } from "../formats/json.ts";
+import { loadModel } from "../generate/load.ts";
 import { callAnswer, compareCalls } from "./calls.ts";
 import { graderFor } from "./scores.ts";
+import { evaluateTask } from "./task.ts";
 import { parseTask } from "./task-file.ts";
 
 const call = (name: string, args: Json = {}) => ({ name, arguments: args });
@@ -107,4 +109,28 @@ describe("answers of a caller", () => {
     expect(() => parseTask('{"prompt":"x","metric":"calls","completion":"a"}', "t")).toThrow(/wanted calls/);
     expect(() => parseTask('{"prompt":"x","ground_truth":[3]}', "t")).toThrow(/"ground_truth" is a list/);
   });
+});
+
+it("holds answers to their schema, or to calls of their tools, where it is told to", async () => {
+  await using model = await loadModel("models/stories", { ctx: 128, cacheTokens: 512 });
+  const task = (...rows: object[]) =>
+    parseTask(rows.map((row) => JSON.stringify(row)).join("\n"), "t.jsonl", "calls");
+  const prompt = "Once upon a time";
+  const answers: string[] = [];
+  await evaluateTask(model, {
+    task: task(
+      { prompt, tools: [{ name: "stop" }], completion: [] },
+      { prompt, schema: { const: [] }, completion: [] },
+      { prompt, completion: [] },
+    ),
+    constrain: true,
+    maxTokens: 30,
+    onAnswer: ({ answer }) => answers.push(answer),
+  });
+  expect(answers[0]).toMatch(/^\[(\]|\{"name": ?"stop", ?"arguments": ?\{\}\}[,\]])/);
+  expect(answers[1]).toBe("[]");
+  expect(answers[2]).not.toContain("[");
+  await expect(
+    evaluateTask(model, { task: task({ prompt, tools: [{ name: "" }], completion: [] }), constrain: true }),
+  ).rejects.toThrow('Cannot answer "t.jsonl, line 1": Cannot use tool 1');
 });

@@ -168,22 +168,3 @@ it("ends with the signal's reason, and knows what was answered", async () => {
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(model.status).toMatchObject({ running: 0, waiting: 0 });
 });
-
-it("holds answers to their schema, or to calls of their tools, where it is told to", async () => {
-  const messages = [{ role: "user", content: "land" }];
-  const tools = [{ name: "stop", parameters: { type: "object", properties: {}, required: [] } }];
-  const enumeration = { enum: ["the hill", "the inn"] };
-  const task = file([
-    { messages, metric: "calls", tools, completion: [] },
-    { messages, schema: enumeration, completion: [] },
-  ]);
-  const answers: string[] = [];
-  const settings = { task, maxTokens: 40, onAnswer: ({ answer }: TaskAnswer) => answers.push(answer) };
-  await evaluate(model, { ...settings, constrain: true });
-  expect(answers[0]).toMatch(/^\[(\]|\{ ?"name": ?"stop", ?"arguments": ?\{)/);
-  expect(enumeration.enum).toContain(JSON.parse(answers[1]!));
-  const odd = file([{ messages, metric: "calls", tools: [{ name: "" }], completion: [] }]);
-  await expect(evaluate(model, { task: odd, constrain: true })).rejects.toThrow(
-    'Cannot answer "t.jsonl, line 1": Cannot use tool 1',
-  );
-});
