@@ -4,8 +4,8 @@
 //
 // A type is a Grid: x = a · l - m with codes l from LOW to HIGH, where a and m belong to GROUP columns and are, in types with
 // SCALES, integers times d and dmin of COLUMNS columns. An error counts importance · sqrt(1 + x² / mean x² of the block). Steps:
-//   fit     of each group the real a and m of least error: some starts, each improved by least squares with its codes held,
-//           and the best one once more by rounding and least squares
+//   fit     of each group the real a and m of least error: for some steps, and two beside the best of them, the a and m that
+//           are best for the codes rounded at that step; the best once more by rounding and least squares
 //   choose  d and dmin, and integers, by the quadratic forms of those fits
 //   refine  in turn: integers near the ones chosen, with codes rounded anew; d and dmin by least squares, as f16
 // The best state of all, with its codes rounded, is written. float64 form: src/engine/encode.ts.
@@ -26,14 +26,25 @@ struct Grid {
   static constexpr int REACH = MIN_ ? HIGH_ : -LOW_;
   static constexpr float FIRST = REACH == 1 ? 0 : REACH == 3 ? -0.75f : -1.75f;
   static constexpr float LAST = REACH == 1 ? 2.5f : REACH == 3 ? 1.25f : 1.75f;
-  // How far integers are looked for around the last ones: steps of one byte are so fine that it takes more of them.
-  static constexpr int AROUND = SCALE_HIGH_ == 127 ? 4 : 2;
+  // With a minimum, starts count codes from the middle, where their sums are smallest and least is rounded away; and errors
+  // turn faster with the step.
+  static constexpr int MIDDLE = MIN_ ? (HIGH_ + 1) / 2 : 0;
+  static constexpr int STARTS = MIN_ && REACH > 3 ? 10 : 8;
+  // How far integers are looked for around the last ones, at first and then: steps of one byte are so fine that it takes
+  // more of them, those of four bits so coarse that it pays twice.
+  static constexpr int AROUND = SCALE_HIGH_ == 127 ? 4 : 2, AGAIN = SCALE_HIGH_ == 15 ? AROUND : AROUND / 2;
   // Of larger numbers the scale, an integer times d, is not in f16: every state would leave more than zeros do.
   static constexpr float MOST = SCALES ? 65504 * 0.95f * float(MIN_ ? MIN_HIGH_ : SCALE_HIGH_ * -LOW_) : HUGE_ERROR;
 };
 // What takes the time, compiled once for each type: it is called from several places.
 #define PITH_CALLED __attribute__((noinline))
-constexpr int STARTS = 16, PASSES = 2;
+// In the module, loops over a group stay loops: unrolled for every type they took 180 KB.
+#if defined(__wasm__)
+#define PITH_ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define PITH_ROLLED
+#endif
+constexpr int PASSES = 2;
 
 // A group's a and m, and over its columns the weighted sums of r², r l, r, l², l for the error r = x - a l + m.
 struct Fit {
@@ -41,8 +52,6 @@ struct Fit {
 };
 
 PITH_INLINE V clamp(V v, float low, float high) { return min(max(v, splat(low)), splat(high)); }
-// To the nearest whole number, ties to even; |v| < 2^22.
-PITH_INLINE V nearest(V v) { return (v + splat(12582912.0f)) - splat(12582912.0f); }
 PITH_INLINE V quotient(V a, V b) { return select(b == zero(), zero(), a / b); }
 PITH_INLINE V inverse(V a) { return quotient(splat(1), a); }
 PITH_INLINE V magnitude(V v) { return max(v, -v); }
@@ -63,6 +72,7 @@ template <class G>
 static PITH_CALLED void measure(Fit& out, const float* x, const float* w, V a, V m) {
   V inv = inverse(a), shift = m * inv, minus = -a;
   Fit f = {a, m, zero(), zero(), zero(), zero(), zero()};
+  PITH_ROLLED
   for (int j = 0; j < G::GROUP; j++) {
     V v = load(x + j * 16), wj = load(w + j * 16), l = code<G>(v, inv, shift);
     V r = fma(minus, l, G::MIN ? v + m : v), wr = wj * r, wl = wj * l;
@@ -81,6 +91,7 @@ static PITH_CALLED void measure(Fit& out, const float* x, const float* w, V a, V
 template <class G>
 static PITH_CALLED V error_at(const float* x, const float* w, V a, V m) {
   V inv = inverse(a), shift = m * inv, minus = -a, rr = zero();
+  PITH_ROLLED
   for (int j = 0; j < G::GROUP; j++) {
     V v = load(x + j * 16);
     V r = fma(minus, code<G>(v, inv, shift), G::MIN ? v + m : v);
@@ -113,38 +124,95 @@ PITH_INLINE Fit solved(Fit f, V total) {
   return f;
 }
 
-// Takes f where it leaves less.
-PITH_INLINE void keep_better(Fit& best, const Fit& f) {
-  I better = f.rr < best.rr;
-  best = {select(better, f.a, best.a),   select(better, f.m, best.m), select(better, f.rr, best.rr),
-          select(better, f.rl, best.rl), select(better, f.r, best.r), select(better, f.ll, best.ll),
-          select(better, f.l, best.l)};
+// Of codes l rounded at step 1 / inv, less MIDDLE: Σ w x l, Σ w l² and Σ w l. CUT: some may lie beyond the ends.
+template <class G, bool CUT>
+static PITH_CALLED void scan(V& xl, V& ll, V& l1, const float* x, const float* w, V inv, V shift) {
+  xl = ll = l1 = zero();
+  V sx = xl, sl = xl, s1 = xl;
+  PITH_ROLLED
+  for (int j = 0; j < G::GROUP; j++) {
+    V v = load(x + j * 16), l = G::MIN ? fma(v, inv, shift) : v * inv;
+    if (CUT) l = min(l, splat(G::HIGH - G::MIDDLE));
+    if (CUT && !G::MIN) l = max(l, splat(G::LOW));
+    l = nearest(l);
+    V wl = load(w + j * 16) * l;
+    sx = fma(wl, v, sx);
+    sl = fma(wl, l, sl);
+    if (G::MIN) s1 += wl;
+  }
+  xl = sx;
+  ll = sl;
+  l1 = s1;
+}
+
+// The best start so far: what it explains of Σ w x², the a and m it ends with, and where it began.
+struct Start {
+  V most, a, m, unit, delta;
+};
+
+// Rounds at `delta` more levels than the step 1 / unit has, and keeps the a and m that are best for those codes.
+template <class G>
+PITH_INLINE void attempt(Start& best, const float* x, const float* w, V total, V wx, V low, V unit, V delta, bool cut) {
+  V inv = unit * fma(delta, splat(1.0f / G::REACH), splat(1)), shift = G::MIN ? -low * inv - splat(G::MIDDLE) : zero();
+  V xl, ll, l1, a, m = zero(), explained;
+  if (cut) scan<G, true>(xl, ll, l1, x, w, inv, shift);
+  else scan<G, false>(xl, ll, l1, x, w, inv, shift);
+  if (!G::MIN) {
+    a = quotient(xl, ll);
+    explained = a * xl;
+  } else {
+    V mean = l1 / total, spread = fma(-mean, l1, ll), slope = fma(-mean, wx, xl);
+    a = select(spread > splat(1e-6f) * ll, slope / spread, zero());
+    m = fma(a, splat(G::MIDDLE), fma(a, l1, -wx) / total);
+    explained = a * slope;
+    if (G::SCALES) {
+      I below = m < zero();
+      xl = fma(splat(G::MIDDLE), wx, xl);
+      ll = fma(splat(G::MIDDLE), fma(splat(G::MIDDLE), total, l1 + l1), ll);
+      V alone = quotient(xl, ll);
+      explained = select(below, fma(alone, xl, -wx * wx / total), explained);
+      a = select(below, alone, a);
+      m = select(below, zero(), m);
+    }
+  }
+  I better = explained > best.most;
+  best = {select(better, explained, best.most), select(better, a, best.a), select(better, m, best.m),
+          select(better, unit, best.unit), select(better, delta, best.delta)};
 }
 
 template <class G>
-static void fit(Fit& best, const float* x, const float* w, V total) {
-  V low = load(x), high = low;
+static void fit(Fit& f, const float* x, const float* w, V total) {
+  V low = load(x), high = low, wx = zero();
+  PITH_ROLLED
   for (int j = 1; j < G::GROUP; j++) {
     V v = load(x + j * 16);
     low = min(v, low);
     high = max(v, high);
   }
   if (G::SCALES) low = min(low, zero());
-  best = {zero(), zero(), splat(HUGE_ERROR), zero(), zero(), zero(), zero()};
-  Fit f;
+  if (G::MIN) {
+    PITH_ROLLED
+    for (int j = 0; j < G::GROUP; j++) wx = fma(load(w + j * 16), load(x + j * 16), wx);
+  }
   // The step at which codes just reach from end to end; of signed codes, whose ends differ, with either sign.
   V up = max(low * splat(1.0f / G::LOW), high * splat(1.0f / G::HIGH));
   V down = min(low * splat(1.0f / G::HIGH), high * splat(1.0f / G::LOW));
+  constexpr float between = (G::LAST - G::FIRST) / (G::STARTS - 1);
+  Start best = {splat(-1), zero(), zero(), zero(), zero()};
+  PITH_ROLLED
   for (int sign = 0; sign < (G::ONE_SIGN ? 1 : 2); sign++) {
-    V full = G::MIN ? (high - low) * splat(1.0f / G::HIGH) : sign ? down : up;
-    for (int i = 0; i < STARTS; i++) {
-      float delta = G::FIRST + (G::LAST - G::FIRST) / (STARTS - 1) * float(i);
-      measure<G>(f, x, w, full * splat(float(G::REACH) / (float(G::REACH) + delta)), G::MIN ? -low : zero());
-      keep_better(best, solved<G>(f, total));
+    V unit = inverse(G::MIN ? (high - low) * splat(1.0f / G::HIGH) : sign ? down : up);
+    PITH_ROLLED
+    for (int i = 0; i < G::STARTS; i++) {
+      float delta = G::FIRST + between * float(i);
+      attempt<G>(best, x, w, total, wx, low, unit, splat(delta), delta > 0);
     }
   }
+  V unit = best.unit, delta = best.delta;
+  PITH_ROLLED
+  for (float beside = -0.5f; beside < 1; beside++) attempt<G>(best, x, w, total, wx, low, unit, delta + splat(between * beside), true);
   measure<G>(f, x, w, best.a, best.m);
-  keep_better(best, solved<G>(f, total));
+  f = solved<G>(f, total);
 }
 
 // d, dmin and the integers of each group; 1 where the type has none.
@@ -157,8 +225,10 @@ struct State {
 static PITH_CALLED V choose_unit(V top, float low, float high, int groups, const V* wanted, const V* curve) {
   const float end = low < 0 ? low : high, span = high > 15 ? 0.025f : 0.125f;
   V best = zero(), least = splat(HUGE_ERROR);
+  PITH_ROLLED
   for (int i = -8; i <= 8; i++) {
     V unit = as_f16(top * splat(1.0f / (end * (1.0f + span / 8 * float(i))))), inv = inverse(unit), cost = zero();
+    PITH_ROLLED
     for (int g = 0; g < groups; g++) {
       V off = fma(nearest(clamp(wanted[g] * inv, low, high)), unit, -wanted[g]);
       cost = fma(off * off, curve[g], cost);
@@ -179,6 +249,7 @@ static void choose(State<G>& s, const Fit* f, const V* total) {
     return;
   }
   V wanted[G::GROUPS], curve[G::GROUPS], top = zero();
+  PITH_ROLLED
   for (int g = 0; g < G::GROUPS; g++) {
     wanted[g] = f[g].a;
     curve[g] = G::MIN ? fma(-f[g].l, f[g].l / total[g], f[g].ll) : f[g].ll;  // with m following a
@@ -187,6 +258,7 @@ static void choose(State<G>& s, const Fit* f, const V* total) {
   s.d = choose_unit(top, G::SCALE_LOW, G::SCALE_HIGH, G::GROUPS, wanted, curve);
   V inv = inverse(s.d);
   top = zero();
+  PITH_ROLLED
   for (int g = 0; g < G::GROUPS; g++) {
     s.sc[g] = nearest(clamp(wanted[g] * inv, G::SCALE_LOW, G::SCALE_HIGH));
     if (!G::MIN) continue;
@@ -197,14 +269,16 @@ static void choose(State<G>& s, const Fit* f, const V* total) {
   if (!G::MIN) return;
   s.dmin = choose_unit(top, 0, G::MIN_HIGH, G::GROUPS, wanted, total);
   inv = inverse(s.dmin);
+  PITH_ROLLED
   for (int g = 0; g < G::GROUPS; g++) s.mn[g] = nearest(clamp(wanted[g] * inv, 0, G::MIN_HIGH));
 }
 
-// The integers near sc and mn that leave least, where that is less than f leaves, which is measured at sc and mn.
+// The integers at most `around` from sc and mn that leave least, where that is less than f leaves, which is measured at sc and mn.
 template <class G>
-PITH_INLINE void step(V& sc, V& mn, Fit& f, const State<G>& s, const float* x, const float* w, V total) {
+PITH_INLINE void step(V& sc, V& mn, Fit& f, const State<G>& s, const float* x, const float* w, V total, int around) {
   V inv = inverse(s.dmin), least = f.rr, sc0 = sc, mn0 = mn;
-  for (int k = -G::AROUND; k <= G::AROUND; k++) {
+  PITH_ROLLED
+  for (int k = -around; k <= around; k++) {
     V trial = clamp(sc0 + splat(float(k)), G::SCALE_LOW, G::SCALE_HIGH), a = s.d * trial, best_mn = mn0;
     // The minimum of least error at this step, were the codes to stay.
     if (G::MIN) best_mn = nearest(clamp(fma((a - f.a) * f.l - f.r, inv / total, mn0), 0, G::MIN_HIGH));
@@ -221,16 +295,18 @@ template <class G>
 static void refine(State<G>& best, const float* x, const float* w, const V* total) {
   State<G> s = best;
   best.error = splat(HUGE_ERROR);
+  PITH_ROLLED
   for (int pass = 0;; pass++) {
     V error = zero();
     // Of least squares for d and dmin: x = d u - dmin v with u = sc l, v = mn.
     V uu = zero(), uv = zero(), vv = zero(), ru = zero(), rv = zero();
+    PITH_ROLLED
     for (int g = 0; g < G::GROUPS; g++) {
       const float *xg = x + g * G::GROUP * 16, *wg = w + g * G::GROUP * 16;
       V sc = s.sc[g], mn = s.mn[g];
       Fit f;
       measure<G>(f, xg, wg, s.d * sc, s.dmin * mn);
-      if (G::SCALES && pass < PASSES) step<G>(sc, mn, f, s, xg, wg, total[g]);
+      if (G::SCALES && pass < PASSES) step<G>(sc, mn, f, s, xg, wg, total[g], pass ? G::AGAIN : G::AROUND);
       s.sc[g] = sc;
       s.mn[g] = mn;
       error += f.rr;
@@ -245,6 +321,7 @@ static void refine(State<G>& best, const float* x, const float* w, const V* tota
     best.error = select(better, error, best.error);
     best.d = select(better, s.d, best.d);
     best.dmin = select(better, s.dmin, best.dmin);
+    PITH_ROLLED
     for (int g = 0; g < G::GROUPS; g++) {
       best.sc[g] = select(better, s.sc[g], best.sc[g]);
       best.mn[g] = select(better, s.mn[g], best.mn[g]);
@@ -266,14 +343,17 @@ static void refine(State<G>& best, const float* x, const float* w, const V* tota
 template <class G>
 PITH_INLINE bool weigh(float* w, V* total, const float* x, const float* importance) {
   V squares = zero(), most = zero();
+  PITH_ROLLED
   for (int j = 0; j < G::COLUMNS; j++) {
     V v = load(x + j * 16);
     squares = fma(v, v, squares);
     most = max(most, magnitude(v));
   }
   V inv = select(squares > splat(1e-36f), splat(float(G::COLUMNS)) / squares, zero());
+  PITH_ROLLED
   for (int g = 0; g < G::GROUPS; g++) {
     total[g] = zero();
+    PITH_ROLLED
     for (int j = g * G::GROUP; j < (g + 1) * G::GROUP; j++) {
       V v = load(x + j * 16), wj = sqrt(fma(v * v, inv, splat(1)));
       if (importance) wj = wj * splat(importance[j]);
@@ -287,8 +367,10 @@ PITH_INLINE bool weigh(float* w, V* total, const float* x, const float* importan
 // Codes of the block, from LOW.
 template <class G>
 PITH_INLINE void round_codes(int32_t* codes, const State<G>& s, const float* x) {
+  PITH_ROLLED
   for (int g = 0; g < G::GROUPS; g++) {
     V a = s.d * s.sc[g], inv = inverse(a), shift = s.dmin * s.mn[g] * inv;
+    PITH_ROLLED
     for (int i = g * G::GROUP * 16; i < (g + 1) * G::GROUP * 16; i += 16)
       store_int(codes + i, to_int(code<G>(load(x + i), inv, shift)));
   }
@@ -312,11 +394,13 @@ static int64_t encode_blocks(const EncodePiece& p, uint8_t* scratch, Write write
   uint8_t* panel = (uint8_t*)(codes + 256 * 16);
   int64_t bytes = int64_t(row_bytes(p.type, G::COLUMNS));
   for (int64_t c = 0; c < p.cols; c += G::COLUMNS) {
+    PITH_ROLLED
     for (int k = 0; k < G::COLUMNS; k += 16) load_columns(x + k * 16, p, c + k);
     V total[G::GROUPS];
     Fit fits[G::GROUPS];
     State<G> s;
     if (!weigh<G>(w, total, x, p.importance ? p.importance + c : nullptr)) return c;
+    PITH_ROLLED
     for (int g = 0; g < G::GROUPS; g++) fit<G>(fits[g], x + g * G::GROUP * 16, w + g * G::GROUP * 16, total[g]);
     choose<G>(s, fits, total);
     refine<G>(s, x, w, total);

@@ -5,6 +5,7 @@
 // Four bytes of every row at word g of the fours, which begin at byte `start` of a row's block.
 template <class Byte>
 PITH_INLINE void put_words(uint8_t* panel, int start, int words, Byte byte) {
+  PITH_ROLLED
   for (int g = 0; g < words; g++) {
     I word = byte(4 * g) | byte(4 * g + 1) << 8 | byte(4 * g + 2) << 16 | byte(4 * g + 3) << 24;
     store_int((int32_t*)(panel + 16 * start + 64 * g), word);

@@ -113,8 +113,40 @@ PITH_INLINE P fma(P a, P b, P c) {
 #endif
 }
 // b where either is NaN, as x86's instruction.
-PITH_INLINE P max(P a, P b) { return a > b ? a : b; }
-PITH_INLINE P min(P a, P b) { return a < b ? a : b; }
+PITH_INLINE P max(P a, P b) {
+#if defined(__AVX512F__)
+  return (P)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__)
+  return (P)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__wasm_simd128__)
+  return (P)wasm_f32x4_pmax((v128_t)b, (v128_t)a);
+#else
+  return a > b ? a : b;
+#endif
+}
+PITH_INLINE P min(P a, P b) {
+#if defined(__AVX512F__)
+  return (P)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__)
+  return (P)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__wasm_simd128__)
+  return (P)wasm_f32x4_pmin((v128_t)b, (v128_t)a);
+#else
+  return a < b ? a : b;
+#endif
+}
+// To the nearest whole number, ties to even; |a| < 2^22.
+PITH_INLINE P nearest(P a) {
+#if defined(__AVX512F__)
+  return (P)_mm512_roundscale_ps((__m512)a, 8);
+#elif defined(__AVX__)
+  return (P)_mm256_round_ps((__m256)a, 8);
+#elif defined(__wasm_simd128__)
+  return (P)wasm_f32x4_nearest((v128_t)a);
+#else
+  return (a + 12582912.0f) - 12582912.0f;
+#endif
+}
 PITH_INLINE P sqrt(P a) {
 #if defined(__AVX512F__)
   return (P)_mm512_sqrt_ps((__m512)a);
@@ -149,6 +181,10 @@ PITH_INLINE Pair<H> max(Pair<H> a, Pair<H> b) {
 template <class H>
 PITH_INLINE Pair<H> min(Pair<H> a, Pair<H> b) {
   return {min(a.lo, b.lo), min(a.hi, b.hi)};
+}
+template <class H>
+PITH_INLINE Pair<H> nearest(Pair<H> a) {
+  return {nearest(a.lo), nearest(a.hi)};
 }
 template <class H>
 PITH_INLINE Pair<H> sqrt(Pair<H> a) {

@@ -87,7 +87,7 @@ describe("pith fuse and inspect", () => {
 
   it("into quantized weights only with --requantize, and says what it costs", async () => {
     const [base, out] = [join(folder, "base.gguf"), join(folder, "out.gguf")];
-    await pith("convert", folder, base, "--type", "q8_0");
+    await pith("quantize", folder, "--to", "q8_0", "--pure", "--out", base);
     const refused = await pith("fuse", base, out, "--adapter", plain);
     expect([refused.code, refused.err]).toEqual([1, expect.stringContaining("--requantize")]);
     const { err } = await pith("fuse", base, out, "--adapter", plain, "--requantize");

@@ -26,8 +26,6 @@ export async function convert(nameOrPath: string, out: string, options: ConvertO
     bar.stop();
     if (options.json) return printJson(result);
     note(`wrote ${result.path} (${result.format}, ${result.type})`);
-    for (const { name, shape } of result.fallbacks)
-      note(`${name} [${shape.join(", ")}] is f16: no block of ${options.type} divides its width`);
     if (result.left_out.length > 0)
       note(`left out, as the model has no use for them: ${result.left_out.slice(0, 8).join(", ")}`);
   } finally {

@@ -46,8 +46,6 @@ export async function fuse(nameOrPath: string, out: string, options: FuseOptions
         `rounding to ${types.join(", ")} moved the changed weights by ${figure(100 * relative_error)} % of their size, which is ${figure(100 * error_to_change)} % of what the adapters changed`,
       );
     }
-    for (const { name, shape } of result.fallbacks)
-      note(`${name} [${shape.join(", ")}] is f16: no block of its type divides its width`);
   } finally {
     bar.stop();
     for (const { adapter } of adapters) await adapter.close();

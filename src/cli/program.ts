@@ -2,6 +2,8 @@
 
 import { existsSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { QUANT_TYPES } from "../engine/grids.ts";
+import { QUANTIZE_METHODS } from "../quantize/types.ts";
 import {
   ADAPTER,
   addGenerateOptions,
@@ -21,20 +23,6 @@ import { version, visible } from "./output.ts";
 
 const MODEL = "a folder, a .gguf file, or a hub name: owner/name, owner/name:Q4_K_M, owner/name@revision";
 
-const QUANT_TYPES = [
-  "q8_0",
-  "q6_k",
-  "q5_k",
-  "q4_k",
-  "q4_0",
-  "q3_k",
-  "q2_k",
-  "tq2_0",
-  "tq1_0",
-  "q5_1",
-  "q5_0",
-];
-const QUANT_METHODS = ["rtn", "imatrix", "awq", "gptq", "learned"];
 const LOSSES = ["forward_kl", "reverse_kl", "jsd", "skew_kl", "skew_reverse_kl"];
 
 /** The whole command line, for tests and for the process below. */
@@ -83,7 +71,7 @@ export function program(): Command {
     .description("Write a model as a GGUF file or as a Hugging Face folder.")
     .argument("<model>", MODEL)
     .argument("<out>", "a name that ends in .gguf, or a folder")
-    .addOption(choice("--type <type>", "type of the weights", ["f32", "f16", "bf16", "q8_0", "q4_0"]))
+    .addOption(choice("--type <type>", "type of the weights", ["f32", "f16", "bf16"]))
     .option("--overwrite", "replace what is there")
     .option("--json", "print JSON")
     .action(async (model, out, options) => (await import("./convert.ts")).convert(model, out, options));
@@ -94,7 +82,7 @@ export function program(): Command {
     .argument("<model>", MODEL)
     .argument("<out>", "a name that ends in .gguf, or a folder")
     .option("--adapter <path[=scale]>", ADAPTER, collect)
-    .addOption(choice("--type <type>", "type of the weights", ["f32", "f16", "bf16", "q8_0", "q4_0"]))
+    .addOption(choice("--type <type>", "type of the weights", ["f32", "f16", "bf16"]))
     .option("--requantize", "merge into quantized weights, which rounds them once more")
     .option("--overwrite", "replace what is there")
     .option("--json", "print JSON")
@@ -306,8 +294,8 @@ export function program(): Command {
     .option("--to <types>", `${QUANT_TYPES.join(", ")}; several with commas between`, list(QUANT_TYPES))
     .option(
       "--method <names>",
-      `${QUANT_METHODS.join(", ")}; several with commas between (default: rtn)`,
-      list(QUANT_METHODS),
+      `${QUANTIZE_METHODS.join(", ")}; several with commas between (default: rtn)`,
+      list(QUANTIZE_METHODS),
     )
     .option("--calibration <file>", "text or samples to calibrate on; may be given more than once", collect)
     .option("--tokens <n>", "of the calibration data that are used (default: 32768)", count(1))

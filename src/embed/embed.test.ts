@@ -123,7 +123,7 @@ test("vectors have length 1 where the files say so, and prompts go before texts"
 });
 
 test("from GGUF and from a folder written from that: the same vectors", async () => {
-  const write = async (from: string, to: string, type?: "q8_0") => {
+  const write = async (from: string, to: string, type?: "f16") => {
     const model = await openModel(from);
     const result = await convert(model, to, { overwrite: true, ...(type && { type }) });
     await model.close();
@@ -138,12 +138,12 @@ test("from GGUF and from a folder written from that: the same vectors", async ()
   await write(dir, back);
   await write(gguf, back);
   expect(await vectorsOf(back, TEXTS.slice(0, 3))).toEqual(wanted);
-  await write(dir, gguf, "q8_0");
+  await write(dir, gguf, "f16");
   const rough = await vectorsOf(gguf, TEXTS.slice(0, 3));
+  expect(rough).not.toEqual(wanted);
   rough.vectors.forEach((v, i) => {
     const cosine = v.reduce((sum, x, k) => sum + x * wanted.vectors[i]![k]!, 0);
     expect(cosine).toBeGreaterThan(0.99);
-    expect(cosine).toBeLessThan(1);
   });
 });
 

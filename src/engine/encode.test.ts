@@ -84,8 +84,9 @@ describe.each(COMPUTING)("encode, $label", ({ options }) => {
       ];
       expect(got.length).toBe(weightBytes(type, x.length));
       const ratio = searchedError(type, x, got, by) / searchedError(type, x, want, by);
-      // Coarse integers have many states that leave nearly the same: 38 blocks of q2_k are few.
-      expect(Math.abs(ratio - 1)).toBeLessThan(type === "q2_k" ? 0.004 : 0.001);
+      // Coarse integers have many states that leave nearly the same: 38 blocks of q2_k are few. Eight bits leave so little that
+      // sums in f32 tell starts apart only so far.
+      expect(Math.abs(ratio - 1)).toBeLessThan(type === "q2_k" ? 0.004 : type === "q8_0" ? 0.002 : 0.001);
       // Where two states leave nearly the same, either may be kept: a block here and there differs.
       const [a, b] = [got, want].map((bytes) => {
         const out = new Float32Array(x.length);

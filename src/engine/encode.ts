@@ -9,7 +9,6 @@
 import { emptyParts, GRIDS, type Grid, type Parts, packParts, type QuantType } from "./grids.ts";
 import { f16ToF32, f32ToF16, roundEven } from "./half.ts";
 
-const STARTS = 16;
 const PASSES = 2;
 
 /** The grid with codes as they count: from low to high. */
@@ -20,8 +19,9 @@ interface Search extends Grid {
   readonly reach: number;
   readonly first: number;
   readonly last: number;
-  /** How far integers are looked for around the last ones. */
-  readonly around: number;
+  readonly starts: number;
+  /** How far integers are looked for around the last ones: at first, and then. */
+  readonly around: readonly [number, number];
 }
 
 function searchOf(type: QuantType): Search {
@@ -30,7 +30,17 @@ function searchOf(type: QuantType): Search {
   const high = g.levels - 1 - g.zero;
   const reach = g.min ? high : -low;
   const [first, last] = reach === 1 ? [0, 2.5] : reach === 3 ? [-0.75, 1.25] : [-1.75, 1.75];
-  return { ...g, low, high, reach, first, last, around: g.scales?.[1] === 127 ? 4 : 2 };
+  const around = g.scales?.[1] === 127 ? 4 : 2;
+  return {
+    ...g,
+    low,
+    high,
+    reach,
+    first,
+    last,
+    starts: g.min && reach > 3 ? 10 : 8,
+    around: [around, g.scales?.[1] === 15 ? around : around / 2],
+  };
 }
 
 /** A group's a and m, and over its columns the weighted sums of r², r l, r, l², l for the error r = x - a l + m. */
@@ -92,26 +102,32 @@ function solved(s: Search, f: Fit, total: number): Fit {
   return { ...f, a: f.a + da, m: f.m + dm, rr };
 }
 
-/** The real a and m of least error that were found. */
+/**
+ * The real a and m of least error that were found: those that are best for the codes rounded at some steps, and at two beside
+ * the best of them; then once more by rounding and least squares.
+ */
 function fit(s: Search, group: Group): Fit {
   const high = group.x.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const least = group.x.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const low = s.mins ? Math.min(least, 0) : least;
-  let best: Fit | undefined;
-  const keep = (f: Fit) => {
-    if (!best || f.rr < best.rr) best = f;
+  let best = { rr: Number.POSITIVE_INFINITY, a: 0, m: 0, full: 0, delta: 0 };
+  const attempt = (full: number, delta: number) => {
+    const f = solved(
+      s,
+      measure(s, group, (full * s.reach) / (s.reach + delta), s.min ? -low : 0),
+      group.total,
+    );
+    if (f.rr < best.rr) best = { rr: f.rr, a: f.a, m: f.m, full, delta };
   };
   const steps = s.min
     ? [(high - low) / s.high]
     : [Math.max(low / s.low, high / s.high), Math.min(low / s.high, high / s.low)];
+  const between = (s.last - s.first) / (s.starts - 1);
   for (const full of s.low === -s.high ? steps.slice(0, 1) : steps)
-    for (let i = 0; i < STARTS; i++) {
-      const delta = s.first + ((s.last - s.first) / (STARTS - 1)) * i;
-      const f = measure(s, group, (full * s.reach) / (s.reach + delta), s.min ? -low : 0);
-      keep(solved(s, f, group.total));
-    }
-  keep(solved(s, measure(s, group, best!.a, best!.m), group.total));
-  return best!;
+    for (let i = 0; i < s.starts; i++) attempt(full, s.first + between * i);
+  const { full, delta } = best;
+  for (const beside of [-0.5, 0.5]) attempt(full, delta + between * beside);
+  return solved(s, measure(s, group, best.a, best.m), group.total);
 }
 
 interface State {
@@ -162,12 +178,18 @@ function choose(s: Search, fits: readonly Fit[], groups: readonly Group[]): Stat
 }
 
 /** The integers near those of the state that leave least, and what they leave. */
-function near(s: Search, state: State, g: number, group: Group): { sc: number; mn: number; f: Fit } {
+function near(
+  s: Search,
+  state: State,
+  g: number,
+  group: Group,
+  around: number,
+): { sc: number; mn: number; f: Fit } {
   const [sc0, mn0] = [state.sc[g]!, state.mn[g]!];
   const f = measure(s, group, state.d * sc0, state.dmin * mn0);
   if (!s.scales) return { sc: sc0, mn: mn0, f };
   let best = { sc: sc0, mn: mn0, f };
-  for (let k = -s.around; k <= s.around; k++) {
+  for (let k = -around; k <= around; k++) {
     const sc = clamp(sc0 + k, ...s.scales);
     const a = state.d * sc;
     // The minimum of least error at this step, were the codes to stay.
@@ -187,7 +209,7 @@ function refine(s: Search, from: State, groups: readonly Group[]): State | undef
     let [uu, uv, vv, ru, rv] = [0, 0, 0, 0, 0]; // of x = d u - dmin v with u = sc l, v = mn
     const found = groups.map((group, g) =>
       pass < PASSES
-        ? near(s, state, g, group)
+        ? near(s, state, g, group, s.around[pass === 0 ? 0 : 1])
         : {
             sc: state.sc[g]!,
             mn: state.mn[g]!,

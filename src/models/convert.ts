@@ -2,6 +2,7 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
+import { isQuantType } from "../engine/grids.ts";
 import type { WeightType } from "../engine/weights.ts";
 import type { GgufValue, TensorToWrite } from "../formats/index.ts";
 import type { Config } from "./config.ts";
@@ -21,8 +22,6 @@ export interface ConvertResult {
   readonly format: "gguf" | "folder";
   /** Type of most of the weights. */
   readonly type: WeightType;
-  /** Matrices whose width no block of the wanted type divides, written as f16 instead. */
-  readonly fallbacks: readonly { readonly name: string; readonly shape: readonly number[] }[];
   /** Tensors of the source that the model has no use for, and that were left out. */
   readonly left_out: readonly string[];
 }
@@ -85,19 +84,14 @@ export async function writeModel(
 ): Promise<ConvertResult> {
   const format = extname(out).toLowerCase() === ".gguf" ? "gguf" : "folder";
   const { type: wanted } = options;
-  checkType(out, format, wanted);
+  checkType(out, wanted);
   await checkTarget(out, format, options.overwrite ?? false);
   checkTensors(model);
   const changed = await change(parameterRows(model));
-  const fallbacks: { name: string; shape: readonly number[] }[] = [];
   const parameters = changed.parameters.map(({ source, natural, onType, encoded, packed }) => {
     if (packed && format === "folder") return { source, type: natural, packed };
     const quantized = format === "folder" && !["f32", "f16", "bf16"].includes(natural);
-    const { type, fallback } = typeFor(
-      { ...source, type: natural },
-      wanted ?? (quantized ? "f16" : undefined),
-    );
-    if (fallback) fallbacks.push({ name: source.name, shape: source.shape });
+    const type = typeFor({ ...source, type: natural }, wanted ?? (quantized ? "f16" : undefined));
     onType?.(type);
     return { source, type, ...(encoded && type === natural && { encoded }) };
   });
@@ -119,17 +113,14 @@ export async function writeModel(
   } else {
     await saveFolder(out, { ...toSave, tokenizer: await model.tokenizer() }, options);
   }
-  return { path: out, format, type: mainType(toSave), fallbacks, left_out: model.unused };
+  return { path: out, format, type: mainType(toSave), left_out: model.unused };
 }
 
-function checkType(out: string, format: "gguf" | "folder", type: SaveType | undefined): void {
-  const allowed = format === "gguf" ? SAVE_TYPES : SAVE_TYPES.slice(0, 3);
-  if (type === undefined || allowed.includes(type)) return;
-  const hint = SAVE_TYPES.includes(type)
-    ? "; a name that ends in .gguf makes a GGUF file, which holds it"
-    : "";
+function checkType(out: string, type: SaveType | undefined): void {
+  if (type === undefined || SAVE_TYPES.includes(type)) return;
+  const hint = isQuantType(type) ? "; pith quantize makes blocks" : "";
   throw new TypeError(
-    `Cannot write ${JSON.stringify(out)} as ${type}: wanted one of ${allowed.join(", ")} for a ${format === "gguf" ? "GGUF file" : "folder"}${hint}`,
+    `Cannot write ${JSON.stringify(out)} as ${type}: wanted one of ${SAVE_TYPES.join(", ")}${hint}`,
   );
 }
 

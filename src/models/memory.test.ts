@@ -76,9 +76,9 @@ describe("a model that does not fit is refused with both numbers and what would 
 
   test("a smaller type of weights", () => {
     expect(refusal("f32", 3000 * MIB, { ctx: 4096 })).toMatch(
-      /as q8_0 its weights would take 1\.22 GiB and fit: pith convert <model> out\.gguf --type q8_0$/,
+      /as q8_0 its weights would take 1\.22 GiB and fit: pith quantize <model> --to q8_0 --out out\.gguf$/,
     );
-    expect(refusal("f32", 1000 * MIB, { ctx: 4096 })).toMatch(/--type q4_0$/);
+    expect(refusal("f32", 1000 * MIB, { ctx: 4096 })).toMatch(/--to q4_0 --out out\.gguf$/);
     expect(refusal("f32", 100 * MIB, { ctx: 4096 })).toMatch(
       /no type of weights that pith has would make it fit$/,
     );

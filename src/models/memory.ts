@@ -132,7 +132,7 @@ function whatFits(config: Config, needed: Memory, sizes: Sizes, available: numbe
     const { blockSize, blockBytes } = WEIGHT_TYPES[type];
     const weights = (parameters(config) * blockBytes) / blockSize;
     if (weights < needed.weights && weights + smallest <= available)
-      return `as ${type} its weights would take ${mib(weights)} and fit: pith convert <model> out.gguf --type ${type}`;
+      return `as ${type} its weights would take ${mib(weights)} and fit: pith quantize <model> --to ${type} --out out.gguf`;
   }
   return "no type of weights that pith has would make it fit";
 }

@@ -3,6 +3,7 @@
 
 import {
   dequantize,
+  type FloatType,
   quantize,
   WEIGHT_TYPES,
   type WeightType,
@@ -15,9 +16,9 @@ import type { GgufForm } from "./definition.ts";
 import { interleavedHeads, moveRows } from "./gguf-names.ts";
 import type { OpenedModel } from "./open.ts";
 
-/** Types that weights can be converted to. */
-export type SaveType = WritableType;
-export const SAVE_TYPES: readonly SaveType[] = ["f32", "f16", "bf16", "q8_0", "q4_0"];
+/** Types that weights can be converted to; blocks are made by `quantize`, which searches their scales. */
+export type SaveType = FloatType;
+export const SAVE_TYPES: readonly SaveType[] = ["f32", "f16", "bf16"];
 
 /** A parameter that is read by rows: a matrix [rows, cols], or a vector [n] with n rows of one column. */
 export interface RowSource {
@@ -46,17 +47,9 @@ export function parameterRows(model: OpenedModel): RowSource[] {
   });
 }
 
-/** The type that a parameter is written in (by default its own), and whether the wanted one could not hold it. */
-export function typeFor(
-  source: RowSource,
-  wanted: SaveType | undefined,
-): { type: WeightType; fallback: boolean } {
-  if (isAlwaysF32(source)) return { type: "f32", fallback: false };
-  const kept = wanted && WEIGHT_TYPES[wanted].blockSize > 1 ? keptType(source) : undefined;
-  if (kept) return { type: kept, fallback: false };
-  const type = wanted ?? source.type;
-  const fits = source.shape.at(-1)! % WEIGHT_TYPES[type].blockSize === 0;
-  return fits ? { type, fallback: false } : { type: "f16", fallback: true };
+/** The type that a parameter is written in: by default its own. */
+export function typeFor(source: RowSource, wanted: SaveType | undefined): WeightType {
+  return isAlwaysF32(source) ? "f32" : (wanted ?? source.type);
 }
 
 type Named = Pick<RowSource, "name" | "shape" | "type">;
@@ -118,7 +111,7 @@ export async function* encodeRows(
     const count = Math.min(step, rows - first);
     const found = await source.read(first, count);
     const bytes = heads ? moveRows(found, count, count / unit, order) : found;
-    yield source.type === type ? bytes : recode(source, bytes, count * cols, type as SaveType);
+    yield source.type === type ? bytes : recode(source, bytes, count * cols, type as WritableType);
   }
 }
 
@@ -138,7 +131,7 @@ async function encodeMoved(
     const width = found.length / rows;
     const bytes = new Uint8Array(found.length);
     for (let i = 0; i < rows; i++) bytes.set(found.subarray(at[i]! * width, (at[i]! + 1) * width), i * width);
-    return source.type === type ? bytes : recode(source, bytes, rows * cols, type as SaveType);
+    return source.type === type ? bytes : recode(source, bytes, rows * cols, type as WritableType);
   }
   const values = new Float32Array(rows * cols);
   dequantize(source.type, found, values);
@@ -148,7 +141,7 @@ async function encodeMoved(
   const plain = { ...source, type: "f32" as const };
   return type === "f32"
     ? new Uint8Array(out.buffer)
-    : recode(plain, new Uint8Array(out.buffer), rows * cols, type as SaveType);
+    : recode(plain, new Uint8Array(out.buffer), rows * cols, type as WritableType);
 }
 
 function inverse(from: Int32Array): Int32Array {
@@ -159,7 +152,7 @@ function inverse(from: Int32Array): Int32Array {
   return back;
 }
 
-function recode(source: RowSource, bytes: Uint8Array, count: number, type: SaveType): Uint8Array {
+function recode(source: RowSource, bytes: Uint8Array, count: number, type: WritableType): Uint8Array {
   const values = new Float32Array(count);
   dequantize(source.type, bytes, values);
   if (type === "f16") {

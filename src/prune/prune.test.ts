@@ -17,6 +17,7 @@ import {
   openModel,
   parameterValues,
   plainModule,
+  quantizedModel,
   saveFolder,
 } from "../models/index.ts";
 import { trainedRows } from "../train/methods/full.ts";
@@ -257,7 +258,7 @@ test("what cannot be is refused before anything is written", async () => {
   await refused("it exists; ask to overwrite it", { layers: 2, out: join(dir, "full") });
   const stories = await openModel(STORIES);
   const packed = join(dir, "q8.gguf");
-  await convert(stories, packed, { type: "q8_0" });
+  await convert(quantizedModel(stories, "q8_0"), packed);
   await stories.close();
   await refused("is q8_0, wanted f32, f16 or bf16", { layers: 2 }, packed);
   for (const [type, why] of [

@@ -37,6 +37,8 @@ export interface Folded {
   readonly values: ReadonlyMap<string, Float32Array>;
   /** Of `values`, norms and biases. */
   readonly vectors: ReadonlySet<string>;
+  /** Matrices whose columns could have been scaled, whether or not it helped. */
+  readonly foldable: ReadonlySet<string>;
 }
 
 /**
@@ -86,7 +88,8 @@ export async function foldPart(
       else vectors.add(name);
     }
   }
-  return { columns, rows, values, vectors };
+  const foldable = new Set(folds.flatMap(({ linears }) => linears));
+  return { columns, rows, values, vectors, foldable };
 }
 
 /** A norm's weight: it is nobody's matrix. */

@@ -35,6 +35,8 @@ export interface FinishedPart {
   readonly vectors: ReadonlyMap<string, Float32Array>;
   /** Of matrices that were calibrated. */
   readonly errors: ReadonlyMap<string, MatrixError>;
+  /** Of AWQ: matrices that were calibrated, but have nothing before them that a scale can be folded into. */
+  readonly unfolded: readonly string[];
   /** What to go on with behind this part: hand it back as `resume`. */
   readonly state: StreamState;
 }
@@ -116,7 +118,10 @@ export async function* quantizeCalibrated(
       }
     }
     for (const [name, value] of [...blocks, ...vectors]) visit.replace(name, value);
-    yield { part, index, parts, blocks, vectors, errors, state: await visit.finish() };
+    const unfolded = folded
+      ? names.filter((name) => visit.inputs.has(name) && !folded.foldable.has(name))
+      : [];
+    yield { part, index, parts, blocks, vectors, errors, unfolded, state: await visit.finish() };
   }
 }
 

@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import type { QuantType } from "../engine/grids.ts";
+import type { WeightType } from "../engine/weights.ts";
 import { modelIdentity, type OpenedModel } from "../models/index.ts";
 import { parameterRows } from "../models/rows.ts";
 import { type Calibration, type QuantizedMatrix, readCalibration, startedWith } from "../train/index.ts";
@@ -111,9 +112,20 @@ export async function choose(setting: Setting, shared: Shared, wanted: Wanted): 
       return { importance: await shared.importance(wanted.name), close: async () => {} };
     case "awq":
     case "gptq":
-      return keeping(setting, shared, wanted, (...how) => calibrate(...how, wanted.method as "awq" | "gptq"));
+      return keeping(setting, shared, wanted, (calibration, store) =>
+        calibrate(
+          setting,
+          wanted.name,
+          blockTypes(wanted.plan),
+          calibration,
+          store,
+          wanted.method as "awq" | "gptq",
+        ),
+      );
     case "learned":
-      return keeping(setting, shared, wanted, (...how) => train(...how, shared));
+      return keeping(setting, shared, wanted, (calibration, store) =>
+        train(setting, wanted, calibration, store, shared),
+      );
   }
 }
 
@@ -122,7 +134,7 @@ async function keeping(
   setting: Setting,
   shared: Shared,
   wanted: Wanted,
-  work: (setting: Setting, wanted: Wanted, calibration: Calibration, store: Store) => Promise<void>,
+  work: (calibration: Calibration, store: Store) => Promise<void>,
 ): Promise<Choice> {
   const { model, options, target } = setting;
   checkColumns(model, target.kind);
@@ -140,19 +152,20 @@ async function keeping(
   const folder = unfinished(target.path(wanted.name));
   const store = await Store.open(folder, settings, options.resume ?? false);
   try {
-    await work(setting, wanted, calibration, store);
+    await work(calibration, store);
   } catch (error) {
     if (error instanceof TypeError || error instanceof RangeError) await store.remove();
     throw error;
   }
   const finished = await store.finished();
-  return { finished, close: () => finished.close() };
+  return { finished, notes: unfoldedNote(finished.unfolded), close: () => finished.close() };
 }
 
 /** Part by part, each kept when it is finished. */
 async function calibrate(
   { model, backend, report, signal }: Setting,
-  { name: variant, plan }: Wanted,
+  variant: string,
+  types: ReadonlyMap<string, WeightType>,
   calibration: Calibration,
   store: Store,
   method: "awq" | "gptq",
@@ -160,7 +173,7 @@ async function calibrate(
   const state = await store.state();
   const total = model.config.num_hidden_layers + 2;
   const parts = quantizeCalibrated(model, backend, {
-    ...{ method, types: blockTypes(plan), calibration, signal },
+    ...{ method, types, calibration, signal },
     ...(state && { resume: state }),
     onProgress: ({ index, stage, done, total: of }) => {
       // Measuring is half of a part's time, about.
@@ -199,12 +212,16 @@ async function train(
     }
   }
   if (fixed.size > 0) {
-    const total = model.config.num_hidden_layers + 2;
-    const parts = quantizeCalibrated(model, backend, {
-      ...{ method: "gptq" as const, types: fixed, calibration, signal },
-      onProgress: ({ index }) => report({ stage: "calibrating", variant, done: index, total }),
-    });
-    for await (const { blocks } of parts) for (const [name, block] of blocks) start.set(name, block);
+    // Kept too, so that a resumed run trains on at once. What they depend on is what the outer store depends on.
+    const first = await Store.open(join(store.folder, "start"), {}, true);
+    await calibrate(setting, variant, fixed, calibration, first, "gptq");
+    const finished = await first.finished();
+    try {
+      for (const [name, type] of fixed)
+        if (finished.type(name) === type) start.set(name, { type, bytes: await finished.whole(name) });
+    } finally {
+      await finished.close();
+    }
   }
   const folder = join(store.folder, "training");
   const job = learn(model, backend, start, {
@@ -215,6 +232,16 @@ async function train(
   for await (const { step, steps } of job) report({ stage: "training", variant, done: step, total: steps });
   const { blocks, vectors } = await job.result;
   await store.put(0, { blocks: new Map([...start, ...blocks]), vectors, errors: new Map() });
+}
+
+/** Told of AWQ: a matrix that is left out, or all. */
+function unfoldedNote(names: readonly string[]): string[] {
+  if (names.length === 0) return [];
+  const some = names.slice(0, 4).join(", ");
+  const more = names.length > 4 ? ` and ${names.length - 4} more` : "";
+  return [
+    `nothing stands before ${names.length === 1 ? "one matrix" : `${names.length} matrices`} that awq's scales can be folded into, so rows were cut alone: ${some}${more}`,
+  ];
 }
 
 /** Columns that GGUF orders otherwise cannot be moved when they are in blocks. */

@@ -194,10 +194,10 @@ function resultOf(
 async function make(setting: Setting, shared: Shared, wanted: Wanted): Promise<Variant> {
   const started = performance.now();
   const path = setting.target.path(wanted.name);
-  const { value: errors, peak_bytes } = await withPeak(async () => {
+  const { value, peak_bytes } = await withPeak(async () => {
     const chosen = await choose(setting, shared, wanted);
     try {
-      return await writeVariant(setting, wanted, chosen);
+      return { errors: await writeVariant(setting, wanted, chosen), notes: chosen.notes ?? [] };
     } finally {
       await chosen.close();
     }
@@ -205,10 +205,10 @@ async function make(setting: Setting, shared: Shared, wanted: Wanted): Promise<V
   await rm(unfinished(path), { recursive: true, force: true });
   return {
     ...wanted,
-    ...{ path, errors, peak_bytes },
+    ...{ path, errors: value.errors, peak_bytes },
     file_bytes: await sizeOf(path),
     seconds: (performance.now() - started) / 1000,
-    notes: wanted.plan.notes,
+    notes: [...wanted.plan.notes, ...value.notes],
   };
 }
 

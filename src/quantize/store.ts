@@ -26,6 +26,8 @@ export interface StoredPart {
   readonly blocks: ReadonlyMap<string, Blocks>;
   readonly vectors: ReadonlyMap<string, Float32Array>;
   readonly errors: ReadonlyMap<string, MatrixError>;
+  /** Of AWQ: matrices that no scale could be folded before. */
+  readonly unfolded?: readonly string[];
 }
 
 const SETTINGS = "settings.json";
@@ -58,7 +60,11 @@ export class Store {
   }
 
   /** Keeps a part, and then what follows it in place of what followed the one before. */
-  async put(index: number, { blocks, vectors, errors }: StoredPart, state?: StreamState): Promise<void> {
+  async put(
+    index: number,
+    { blocks, vectors, errors, unfolded = [] }: StoredPart,
+    state?: StreamState,
+  ): Promise<void> {
     const tensors: TensorToWrite[] = [];
     const types: Record<string, WeightType> = {};
     for (const [name, { type, bytes }] of blocks) {
@@ -69,6 +75,7 @@ export class Store {
     const metadata = new Map([
       ["types", JSON.stringify(types)],
       ["errors", JSON.stringify([...errors])],
+      ["unfolded", JSON.stringify(unfolded)],
     ]);
     await writeSafetensors(join(this.folder, partFile(index)), tensors, { metadata });
     if (!state) return;
@@ -122,6 +129,7 @@ export class Store {
 /** Blocks and vectors of finished parts, read when they are asked for. */
 export class Finished {
   readonly errors = new Map<string, MatrixError>();
+  readonly unfolded: string[] = [];
   readonly #tensors = new Map<string, TensorInfo>();
   readonly #types = new Map<string, WeightType>();
   readonly #close: (() => Promise<void>)[] = [];
@@ -134,6 +142,7 @@ export class Finished {
     for (const [name, type] of Object.entries(JSON.parse(metadata.get("types") ?? "{}")))
       this.#types.set(name, type as WeightType);
     for (const [name, error] of JSON.parse(metadata.get("errors") ?? "[]")) this.errors.set(name, error);
+    this.unfolded.push(...JSON.parse(metadata.get("unfolded") ?? "[]"));
   }
 
   /** The block type of a matrix, "f32" of a vector, or undefined for what did not change. */

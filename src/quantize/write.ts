@@ -19,6 +19,8 @@ export interface Chosen {
   readonly importance?: ReadonlyMap<string, Float32Array>;
   /** Blocks and vectors that are written as they are. */
   readonly finished?: Finished;
+  /** What there is to tell beside the plan's notes. */
+  readonly notes?: readonly string[];
 }
 
 /** Writes a variant, and says how far its matrices are from what they were. */

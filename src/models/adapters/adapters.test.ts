@@ -9,6 +9,7 @@ import { writeTinyTokenizer } from "../../../test/helpers/tiny-tokenizer.ts";
 import { readTensorValues, writeGguf, writeSafetensors } from "../../formats/index.ts";
 import { convert } from "../convert.ts";
 import { type OpenedModel, openModel } from "../open.ts";
+import { quantizedModel } from "../quantized.ts";
 import {
   type AdapterToSave,
   fuse,
@@ -354,7 +355,7 @@ describe("merged", () => {
   });
 
   test("into quantized weights only when asked for, and it says what it cost", async () => {
-    await convert(model, join(dir, "q8.gguf"), { type: "q8_0" });
+    await convert(quantizedModel(model, "q8_0"), join(dir, "q8.gguf"));
     const base = await openModel(join(dir, "q8.gguf"));
     await expect(merge(base, "no.gguf")).rejects.toThrow(
       /^Cannot merge into ".*q8.gguf": tensor "model.layers.0.self_attn.q_proj.weight" is q8_0, wanted f32, f16 or bf16; .*requantize/,

@@ -1,13 +1,19 @@
 // Merging adapters into a model's weights: W' = W + s BA, with DoRA m (W + s BA) / ‖W + s BA‖ by rows, and whole tensors
 // in place of the model's. Streamed by rows; what no adapter changes is copied bit for bit.
 
-import { dequantize, isWritable, quantize, type WeightType } from "../../engine/weights.ts";
+import {
+  dequantize,
+  isWritable,
+  quantize,
+  type WeightType,
+  type WritableType,
+} from "../../engine/weights.ts";
 import { quote } from "../../formats/errors.ts";
 import type { TensorInfo } from "../../formats/index.ts";
 import type { Config } from "../config.ts";
 import { type ConvertOptions, type ConvertResult, type Parameter, writeModel } from "../convert.ts";
 import type { OpenedModel } from "../open.ts";
-import type { RowSource, SaveType } from "../rows.ts";
+import type { RowSource } from "../rows.ts";
 import { checkAdapter, HEAD, type LoraPair, type OpenedAdapter, savedOf } from "./adapter.ts";
 import { hfRows, tensorRows } from "./base-rows.ts";
 import { finiteValues, isAsInModel, readPair } from "./load.ts";
@@ -28,7 +34,7 @@ export interface FuseResult extends ConvertResult {
   readonly changed: number;
   /** What writing the changed matrices in their type cost, where it is not f32. */
   readonly cost?: {
-    readonly types: readonly SaveType[];
+    readonly types: readonly WritableType[];
     /** ‖written − exact‖ / ‖exact‖, over all changed matrices. */
     readonly relative_error: number;
     /** ‖written − exact‖ / ‖exact − base‖: the rounding beside what the adapters change. */
@@ -66,11 +72,11 @@ export async function fuse(
         throw new TypeError(
           `Cannot merge into ${JSON.stringify(model.name)}: tensor ${quote(name)} is ${base.type}, wanted f32, f16 or bf16; every changed weight would be rounded once more: ask for that with requantize (--requantize), or for floats with a type (--type f16), or keep the adapter apart (--adapter)`,
         );
-      let type: SaveType = "f32";
+      let type: WritableType = "f32";
       const source = mergedRows(base, steps, model, (base, exact) => cost.add(type, base, exact));
       // What can only be read is written as q8_0.
       const natural = isWritable(base.type) ? base.type : "q8_0";
-      return { source, natural, onType: (t) => (type = t as SaveType) };
+      return { source, natural, onType: (t) => (type = t as WritableType) };
     });
     return { config: merge.config, parameters };
   });
@@ -248,12 +254,12 @@ function mergedRows(
 
 /** Sums of squares over all that was merged. */
 class Cost {
-  readonly #types = new Set<SaveType>();
+  readonly #types = new Set<WritableType>();
   #error = 0;
   #exact = 0;
   #change = 0;
 
-  add(type: SaveType, base: Float32Array, exact: Float32Array): void {
+  add(type: WritableType, base: Float32Array, exact: Float32Array): void {
     if (type === "f32") return;
     this.#types.add(type);
     const written = new Float32Array(exact.length);

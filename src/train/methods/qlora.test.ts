@@ -12,7 +12,7 @@ import { createBackend } from "../../engine/backends/index.ts";
 import { NativeBackend } from "../../engine/backends/native.ts";
 import { nf4Magnitudes, nf4Scales, quantizeNf4 } from "../../engine/nf4.ts";
 import { dequantize } from "../../engine/weights.ts";
-import { convert, type OpenedModel, openModel } from "../../models/index.ts";
+import { convert, type OpenedModel, openModel, quantizedModel } from "../../models/index.ts";
 import { TrainStep } from "../step.ts";
 import type { StepResult, TrainBatch } from "../types.ts";
 import { fullTrainable } from "./full.ts";
@@ -26,7 +26,7 @@ beforeAll(async () => {
   await writeTinyModel(join(dir, "qwen2"), TINY_BASES.qwen2);
   await writeTinyTokenizer(join(dir, "qwen2"));
   model = await openModel(join(dir, "qwen2"));
-  await convert(model, join(dir, "q4_0.gguf"), { type: "q4_0" });
+  await convert(quantizedModel(model, "q4_0"), join(dir, "q4_0.gguf"));
   gguf = await openModel(join(dir, "q4_0.gguf"));
 });
 afterAll(async () => {

@@ -7,7 +7,15 @@ import { fill, TINY_BASES } from "../../../test/helpers/tiny-adapters.ts";
 import { tinyIds, writeTinyModel } from "../../../test/helpers/tiny-models.ts";
 import { writeTinyTokenizer } from "../../../test/helpers/tiny-tokenizer.ts";
 import { createBackend } from "../../engine/backends/index.ts";
-import { convert, fuse, loadAdapter, type OpenedModel, openAdapter, openModel } from "../../models/index.ts";
+import {
+  convert,
+  fuse,
+  loadAdapter,
+  type OpenedModel,
+  openAdapter,
+  openModel,
+  quantizedModel,
+} from "../../models/index.ts";
 import { TrainStep } from "../step.ts";
 import type { TrainBatch } from "../types.ts";
 import { type MethodOptions, openTrainable } from "./index.ts";
@@ -101,7 +109,7 @@ test("what cannot be trained is refused, and says what can", async () => {
   );
   await expect(open({ targets: "(" })).rejects.toThrow("targets");
   const q8 = join(dir, "q8_0.gguf");
-  await convert(model, q8, { type: "q8_0" });
+  await convert(quantizedModel(model, "q8_0"), q8);
   const opened = await openModel(q8);
   await expect(open({ method: "full" }, opened)).rejects.toThrow("is q8_0, wanted f32, f16 or bf16");
   await opened.close();
