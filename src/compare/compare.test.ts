@@ -9,7 +9,7 @@ import { buildTeacher, TeacherServer } from "../../test/helpers/teacher-server.t
 import { tinyFolder } from "../../test/helpers/tiny-chat-model.ts";
 import { evaluate, parseTask } from "../evaluate/index.ts";
 import { loadModel } from "../generate/index.ts";
-import { convert, inspect, openModel } from "../models/index.ts";
+import { convert, inspect, openModel, quantizedModel } from "../models/index.ts";
 import { compare } from "./compare.ts";
 import { compareHtml, compareMarkdown } from "./report.ts";
 import type { CompareEvent, CompareOptions, CompareResult } from "./types.ts";
@@ -29,7 +29,7 @@ beforeAll(async () => {
   text = join(dir, "held.txt");
   task = join(dir, "next.jsonl");
   const opened = await openModel(STORIES);
-  await convert(opened, small, { type: "q4_0" });
+  await convert(quantizedModel(opened, "q4_0"), small);
   await opened.close();
   await writeFile(text, stories(8, 31).join("\n"));
   await writeFile(task, await questions(16));
