@@ -39,7 +39,7 @@ export default defineRecipe({ name: "killed", steps: { data, teacher, student, q
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "pith-make-kill-"));
   const folders = ["engine", "formats", "hub", "tokenizer", "models", "report", "generate", "train"];
-  const above = ["evaluate", "remote", "prune", "distill", "quantize", "recipe", "cli"];
+  const above = ["evaluate", "remote", "compare", "prune", "distill", "quantize", "recipe", "cli"];
   await buildFolders(join(dir, "js"), [...folders, ...above]);
   for (const name of ["native", "wasm", "node_modules", "package.json"])
     await symlink(join(ROOT, name), join(dir, name)).catch(() => {});
@@ -116,7 +116,8 @@ test(
 test("Ctrl-C ends it with 130, and says that it goes on", async () => {
   const name = await folder("stopped");
   const { child, output, ended } = start(name);
-  while (!output.err.includes("2 of 5, teacher: train, since it was never made")) await sleep(5);
+  while (child.exitCode === null && !output.err.includes("2 of 5, teacher: train, since it was never made"))
+    await sleep(5);
   child.kill("SIGINT");
   expect((await ended)[0]).toBe(130);
   expect(output.err).toMatch(/pith: .*stopped|pith: Interrupted/);
