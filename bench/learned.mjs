@@ -7,6 +7,7 @@
 
 import { DistillStep, LocalTeacher } from "../dist/distill/index.js";
 import { createBackend } from "../dist/engine/backends/index.js";
+import { floatRows } from "../dist/engine/weights.js";
 import { linearTargets, openModel, parameterValues } from "../dist/models/index.js";
 import { learn } from "../dist/quantize/learned.js";
 import { measureImportance } from "../dist/quantize/stream.js";
@@ -74,7 +75,10 @@ for (const type of types.split(",")) {
   for (const [name, [, cols]] of model.definition.params(model.config)) {
     if (!weights.has(name)) continue;
     const values = await parameterValues(model, name);
-    blocks.set(name, { type, bytes: await backend.encode(type, values, cols, importance.get(name)) });
+    blocks.set(name, {
+      type,
+      bytes: await backend.encode(type, floatRows(values), cols, importance.get(name)),
+    });
   }
   row(type, "rounded", ...shown(await measured(blocks)), "", "", "");
   for (const [name, way] of ways) {

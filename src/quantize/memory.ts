@@ -5,7 +5,7 @@ import type { Tensor } from "../engine/tensor.ts";
 import { declareBatch, forward, type OpenedModel, parameterTypes, plainModule } from "../models/index.ts";
 import { packedBytes } from "../models/memory.ts";
 import { CALIBRATION_CTX, CALIBRATION_STEP, CALIBRATION_TOKENS } from "../train/index.ts";
-import { learnMemory } from "./learned.ts";
+import { learnMemory, learnsCodes } from "./learned.ts";
 import { blockTypes, type QuantizePlan } from "./plan.ts";
 import type { QuantizeMethod, QuantizeOptions } from "./types.ts";
 
@@ -60,27 +60,36 @@ export function quantizeMemory(
   const mlp = 4 * CALIBRATION_STEP * (3 * config.intermediate_size + 8 * width);
   add("activations of a step", `4 · ${CALIBRATION_STEP} · (3 · intermediate + 8 · hidden)`, mlp);
   if (method === "imatrix") return sum(parts);
-  if (method === "learned") {
-    const limits = { ctx: longest, tokens: Math.max(longest, CALIBRATION_STEP), sequences: CALIBRATION_STEP };
-    const learning = learnMemory(model, blockTypes(plan), {
-      calibration: { batches: [], digests: {}, limits },
-    });
-    add("the model as it was, which teaches", "weights and a step", learning.teacher);
-    add("codes and what scales them", "1.06 or 4 bytes a code, 8 to 20 a group", learning.weights);
-    add("gradients and moments of what is trained", "12 bytes a number", learning.optimizer);
-    add("activations of a micro-batch", "with the matrices of a block, or of all", learning.work);
-    return sum(parts);
-  }
   const squares = inputWidths(model);
   const largest = Math.max(...[...squares.values()].map((list) => list.reduce((n, k) => n + k * k, 0)));
-  add("XᵀX of a part's linears", "4 · Σ columns²", 4 * largest);
   const widest = Math.max(...[...squares.values()].flat());
-  if (method === "gptq") add("the triangle of the widest", "4 · columns²", 4 * widest * widest);
   const values = (name: string) => types.get(name)!.shape.reduce((a, b) => a * b, 1);
   const matrix = Math.max(...tensors.map(({ name }) => values(name)));
-  // Values, what they differ by, codes twice, steps and minima of the groups, and blocks twice.
-  add("the matrix that is rounded", "16 bytes · weights of the largest", 16 * matrix);
-  if (method === "awq") add("scaled weights of a part", "4 · weights", 4 * byPart(values));
+  const calibrating = () => {
+    add("XᵀX of a part's linears", "4 · Σ columns²", 4 * largest);
+    if (method !== "awq") add("the triangle of the widest", "4 · columns²", 4 * widest * widest);
+    // Values, what they differ by, codes twice, steps and minima of the groups, and blocks twice.
+    add("the matrix that is rounded", "16 bytes · weights of the largest", 16 * matrix);
+    if (method === "awq") add("scaled weights of a part", "4 · weights", 4 * byPart(values));
+  };
+  if (method !== "learned") {
+    calibrating();
+    return sum(parts);
+  }
+  // First the blocks of GPTQ where codes stay, then training: whichever takes more.
+  const limits = { ctx: longest, tokens: Math.max(longest, CALIBRATION_STEP), sequences: CALIBRATION_STEP };
+  const blocks = blockTypes(plan);
+  const learning = learnMemory(model, blocks, { calibration: { batches: [], digests: {}, limits } });
+  const first = [...blocks.values()].some((type) => !learnsCodes(type));
+  const gptq = 4 * largest + 4 * widest * widest + 16 * matrix;
+  if (first && gptq > learning.total) {
+    calibrating();
+    return sum(parts);
+  }
+  add("the model as it was, which teaches", "weights and a step", learning.teacher);
+  add("codes and what scales them", "1.06 or 4 bytes a code, 8 to 20 a group", learning.weights);
+  add("gradients and moments of what is trained", "12 bytes a number", learning.optimizer);
+  add("activations of a micro-batch", "with the matrices of a block, or of all", learning.work);
   return sum(parts);
 }
 
