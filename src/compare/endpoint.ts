@@ -1,6 +1,7 @@
 // What is measured of a model behind an OpenAI-compatible endpoint: what a caller sees, the way there and back included.
 
 import type { Task, TaskAnswer, TaskLine } from "../evaluate/index.ts";
+import { percentile } from "../evaluate/statistics.ts";
 import { type Ask, answerRoom, gradeAnswers } from "../evaluate/task.ts";
 import { median } from "../generate/bench.ts";
 import {
@@ -33,6 +34,8 @@ export class Remote {
   /** Whether texts are asked for as an answer to a message: it has no `completions`. */
   readonly chatOnly: boolean;
   readonly #pool: EndpointPool;
+  /** Answers of DECODED tokens, or what it ended them after. */
+  readonly #longer: { readonly ms: number; readonly completionTokens: number }[] = [];
   /** Which of PROMPTS it takes. */
   #prompt = 0;
 
@@ -109,7 +112,6 @@ export class Remote {
       const { ms } = await this.#timed(shortPrompt(5000 + samples.firstTokens.length), 1, signal);
       samples.firstTokens.push(ms);
     }
-    const firstMs = median(samples.firstTokens);
     for (let i = 0; i < rounds; i++) {
       const round = samples.rounds++;
       const long = await this.#long(round, signal);
@@ -118,8 +120,7 @@ export class Remote {
         samples.prefillTokens = long.promptTokens;
       }
       const one = await this.#timed(shortPrompt(6000 + 10 * round), DECODED, signal);
-      if (one.completionTokens > 8 && one.ms > firstMs)
-        samples.decode.push((1000 * (one.completionTokens - 1)) / (one.ms - firstMs));
+      if (one.completionTokens > 8) this.#longer.push(one);
       const start = performance.now();
       const eight = await Promise.all(
         Array.from({ length: 8 }, (_, j) => this.#timed(shortPrompt(6001 + 10 * round + j), DECODED, signal)),
@@ -128,6 +129,17 @@ export class Remote {
       if (tokens > 64) samples.decode8.push((1000 * tokens) / (performance.now() - start));
       tell("speed", samples.rounds);
     }
+    const decode = this.#decode(samples.firstTokens);
+    samples.decode.splice(0, Infinity, ...(decode === undefined ? [] : [decode]));
+  }
+
+  /** Tokens a second of longer answers beyond the first token's time; undefined where that differs more by itself. */
+  #decode(firstTokens: readonly number[]): number | undefined {
+    if (this.#longer.length === 0) return undefined;
+    const sorted = [...firstTokens].sort((a, b) => a - b);
+    const beyond = median(this.#longer.map(({ ms }) => ms)) - median(sorted);
+    if (beyond <= percentile(sorted, 0.9) - percentile(sorted, 0.1)) return undefined;
+    return (1000 * (median(this.#longer.map(({ completionTokens }) => completionTokens)) - 1)) / beyond;
   }
 
   /** Answers to a task's lines, graded; undefined for choices, which are measured by probabilities. */

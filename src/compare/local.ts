@@ -70,14 +70,15 @@ export function loadOptions(ctx: number, given: Pick<LoadModelOptions, "threads"
 
 /**
  * Largest resident memory of the process while a model is loaded and used: a prompt, an answer, eight answers at once.
- * Bytes, less `before`.
+ * Bytes, less `before`; at least those of its weights, which what the process gave back meanwhile could hide.
  */
 export async function memoryAtWork(path: string, options: LoadModelOptions, before: number): Promise<number> {
-  const { peak_bytes } = await withPeak(async () => {
+  const { value: weights, peak_bytes } = await withPeak(async () => {
     await using model = await loadModel(path, options);
     await bench(model, { rounds: 1, past: false, ...(options.signal && { signal: options.signal }) });
+    return model.bytes.weights;
   });
-  return Math.max(0, peak_bytes - before);
+  return Math.max(weights, peak_bytes - before);
 }
 
 /** Resident memory of this process, without garbage. */

@@ -204,7 +204,7 @@ figure { max-width: 46rem; }
 .compare .best { background: var(--best); }
 .compare .section th { background: var(--band); color: var(--text); font-weight: 600; padding-top: .6rem; }
 .compare .section small { font-weight: normal; }
-.key { display: inline-block; width: .65rem; height: .65rem; border-radius: 50%; margin-right: .4rem; }
+.key { display: block; width: .65rem; height: .65rem; border-radius: 50%; margin: 0 0 .2rem auto; }
 ${[1, 2, 3, 4].map((n) => `.key.s${n} { background: var(--series-${n}); } svg text.name.s${n} { fill: var(--series-${n}); stroke: none; } svg .hill.s${n} { fill: var(--series-${n}); fill-opacity: .25; stroke-width: 1; }`).join("\n")}
 svg text.name { fill: var(--text); font-size: 12px; }
 svg .limit { stroke: var(--dim); stroke-dasharray: 4 3; }

@@ -83,7 +83,7 @@ export function notesOf(result: CompareResult): string[] {
     ...models.flatMap((model) =>
       model.kind === "endpoint"
         ? [
-            `${model.name} was asked over HTTP (${dataUse(model)}): size, memory, energy and probabilities cannot be seen from here. Its first token is timed by answers of one token, its writing by what longer ones take beyond that.`,
+            `${model.name} was asked over HTTP (${dataUse(model)}): size, memory, energy and probabilities cannot be seen from here. Its first token is timed by answers of one token, its writing by what longer ones take beyond that, where this is more than the way there and back differs by itself.`,
           ]
         : [],
     ),
