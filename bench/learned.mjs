@@ -3,12 +3,14 @@
 // with codes trained straight through. Loss of perplexity and divergence on text of the same domain, by the training
 // program itself (activations as they are).
 // Run: npm run build && node bench/learned.mjs <model folder> <calibration.txt> <evaluation.txt> [types, default q4_k,q2_k]
-//   [JSON: settings of `learn`, and "tokens" of calibration, "evaluation" tokens, "threads", "ways": [[name, settings], ..]]
+//   [JSON: settings of `learn`, and "tokens" of calibration, "evaluation" tokens, "threads", "ways": [[name, settings], ..],
+//   "start": "gptq" for GPTQ's blocks instead of rounded ones]
 
 import { DistillStep, LocalTeacher } from "../dist/distill/index.js";
 import { createBackend } from "../dist/engine/backends/index.js";
 import { floatRows } from "../dist/engine/weights.js";
 import { linearTargets, openModel, parameterValues } from "../dist/models/index.js";
+import { quantizeCalibrated } from "../dist/quantize/calibrated.js";
 import { learn } from "../dist/quantize/learned.js";
 import { measureImportance } from "../dist/quantize/stream.js";
 import { quantizedTrainable, readCalibration } from "../dist/train/index.js";
@@ -22,6 +24,7 @@ const {
   tokens = 131072,
   evaluation: evaluated = 32768,
   threads,
+  start = "imatrix",
   ways = WAYS,
   ...settings
 } = JSON.parse(given);
@@ -61,6 +64,28 @@ async function measured(blocks, vectors = new Map()) {
   return { loss: sum.loss / sum.tokens, kl: sum.kl / sum.tokens };
 }
 
+/** Every matrix in blocks of `type`. */
+async function started(type) {
+  const blocks = new Map();
+  if (start === "gptq") {
+    const types = new Map([...weights].map((name) => [name, type]));
+    for await (const part of quantizeCalibrated(model, backend, {
+      method: "gptq",
+      types,
+      calibration,
+      signal,
+    }))
+      for (const [name, block] of part.blocks) blocks.set(name, block);
+    return blocks;
+  }
+  for (const [name, [, cols]] of model.definition.params(model.config)) {
+    if (!weights.has(name)) continue;
+    const values = await parameterValues(model, name);
+    blocks.set(name, { type, bytes: await backend.encode(type, floatRows(values), cols, importance.get(name)) });
+  }
+  return blocks;
+}
+
 const original = await measured(new Map());
 console.log(`${folder}: perplexity ${Math.exp(original.loss).toFixed(3)} over ${evaluation.targets} tokens`);
 const row = (...cells) => console.log(`| ${cells.join(" | ")} |`);
@@ -71,16 +96,8 @@ const shown = ({ loss, kl }) => [
 row("type", "way", "loss of perplexity", "KL", "on what was kept aside", "steps", "tok/s");
 row(...Array(7).fill("---"));
 for (const type of types.split(",")) {
-  const blocks = new Map();
-  for (const [name, [, cols]] of model.definition.params(model.config)) {
-    if (!weights.has(name)) continue;
-    const values = await parameterValues(model, name);
-    blocks.set(name, {
-      type,
-      bytes: await backend.encode(type, floatRows(values), cols, importance.get(name)),
-    });
-  }
-  row(type, "rounded", ...shown(await measured(blocks)), "", "", "");
+  const blocks = await started(type);
+  row(type, start, ...shown(await measured(blocks)), "", "", "");
   for (const [name, way] of ways) {
     const codes = typeof way.codes === "boolean" ? { codes: () => way.codes } : {};
     const {
