@@ -307,6 +307,13 @@ export function program(): Command {
     .option("--eval <file>", "text to measure the model and what becomes of it on")
     .option("--eval-limit <n>", "at most so many windows of it", count(1))
     .option("--seed <n>", "of the choice of samples (default: 0)", count(0))
+    .option("--steps <n>", "of learned: steps of 1024 tokens (default: 384)", count(1))
+    .addOption(
+      choice("--codes <how>", "of learned: trained beside scales (default up to 5 bits), or fixed", [
+        "trained",
+        "fixed",
+      ]),
+    )
     .requiredOption(
       "--out <path>",
       "a name that ends in .gguf, or a folder (compressed-tensors; several variants)",

@@ -43,6 +43,13 @@ export interface QuantizeOptions {
   readonly ctx?: number;
   /** Default 0. */
   readonly seed?: number;
+  /** Of `learned`: steps of 1024 tokens. Default 384. */
+  readonly steps?: number;
+  /**
+   * Of `learned`: whether codes are trained beside their scales, which takes 16 bytes of each weight. Default: "trained" for types of
+   * at most 5 bits, "fixed" for others.
+   */
+  readonly codes?: "trained" | "fixed";
   /** A file of text that the model and every variant are measured on when they are written. */
   readonly eval?: string;
   /** At most so many windows of it. */
