@@ -19,7 +19,7 @@ import {
   Random,
   type Sample,
 } from "../train/index.ts";
-import { type LearnOptions, learn, learnMemory } from "./learned.ts";
+import { checkLearning, type LearnOptions, learn, learnMemory } from "./learned.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "pith-learned-"));
 afterAll(() => rm(dir, { recursive: true, force: true }));
@@ -145,8 +145,7 @@ async function small() {
   const calibration = { batches: packItems(samples, limits), limits, digests: { "x.txt": "1" } };
   const options: LearnOptions = {
     calibration,
-    max_steps: 12,
-    epochs: 3,
+    steps: 12,
     batch_tokens: 128,
     eval_steps: 4,
     lr: 5e-3,
@@ -166,7 +165,7 @@ test("scales that are trained come nearer to the model, and so do codes; what co
   const embedding = finer.blocks.get("model.embed_tokens.weight")!;
   expect(embedding.bytes.length).toBe(weightBytes("q4_0", 70 * 64));
   expect(embedding.bytes).not.toEqual(blocks.get("model.embed_tokens.weight")!.bytes);
-  const wild = await learn(model, backend, blocks, { ...options, lr: 3, max_steps: 4 }).result;
+  const wild = await learn(model, backend, blocks, { ...options, lr: 3, steps: 4 }).result;
   expect(wild.fit.eval_loss!).toBeGreaterThan(wild.fit.first_eval!);
   expect([wild.blocks.size, wild.vectors.size]).toEqual([0, 0]);
   backend.close();
@@ -212,6 +211,11 @@ test("too few samples are refused, and memory is told before anything is loaded"
   expect(plain!.weights).toBe(bytes);
   expect(plain!.optimizer).toBe(12 * numbers);
   expect(finer!.optimizer - plain!.optimizer).toBe(12 * elements);
+  const check = (available: number) => () =>
+    checkLearning(model, types, { ...options, codes: () => true }, available);
+  check(finer!.total)();
+  expect(check(finer!.total - 1)).toThrow(/^Cannot learn the blocks of .*: it takes .*--codes fixed\)$/);
+  expect(check(plain!.total - 1)).toThrow(/it would still take .*: gptq is wanted$/);
   backend.close();
   await model.close();
 });

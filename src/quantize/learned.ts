@@ -7,7 +7,7 @@ import type { Backend } from "../engine/backend.ts";
 import { GRIDS, type QuantType } from "../engine/grids.ts";
 import { availableMemory } from "../engine/machine.ts";
 import type { WeightType } from "../engine/weights.ts";
-import { modelIdentity, type OpenedModel, weightShapes } from "../models/index.ts";
+import { mib, modelIdentity, type OpenedModel, weightShapes } from "../models/index.ts";
 import { memoryNeeded } from "../models/memory.ts";
 import {
   type Calibration,
@@ -32,6 +32,7 @@ import {
   type TrainingMemory,
   trainingMemory,
 } from "../train/index.ts";
+import type { QuantizeOptions } from "./types.ts";
 
 export interface LearnOptions
   extends ComputeOptions,
@@ -41,10 +42,8 @@ export interface LearnOptions
    * What is learned from: the samples of its batches. A tenth is kept aside: what comes out is the best that was seen on that.
    */
   readonly calibration: Pick<Calibration, "batches" | "limits" | "digests">;
-  /** Passes over the samples. Default: as many as make 96 steps. */
-  readonly epochs?: number;
-  /** Ends before the passes do. */
-  readonly max_steps?: number;
+  /** Default 384, over the samples as often as that takes. */
+  readonly steps?: number;
   /** Tokens of a step. Default 1024. */
   readonly batch_tokens?: number;
   /** Of both distributions. Default 1. */
@@ -68,15 +67,26 @@ export interface LearnResult {
 
 const DEFAULTS = { lr: 1e-3, warmup_steps: 0.05 };
 const BATCH_TOKENS = 1024;
-const STEPS = 96;
+const STEPS = 384;
 /** One sample of so many is kept aside. */
 const HELD = 10;
 /** Matrices of more elements than these are made anew for each block's gradients: beside memory that costs little. */
 const RECOMPUTED = 2 ** 26;
 
-/** Which codes are trained by default: those of few levels, where the first ones are far from the best. */
+/** Which codes are trained by default: those of up to 5 bits. Others are as good as they can be by their scales. */
 export const learnsCodes = (type: QuantType): boolean => GRIDS[type].levels <= FEW_LEVELS;
-const FEW_LEVELS = 8;
+const FEW_LEVELS = 32;
+
+/** What of a quantization's options is this method's. */
+export function learningOptions({
+  steps,
+  codes,
+}: Pick<QuantizeOptions, "steps" | "codes">): Pick<LearnOptions, "steps" | "codes"> {
+  return {
+    ...(steps !== undefined && { steps }),
+    ...(codes !== undefined && { codes: () => codes === "trained" }),
+  };
+}
 
 /** Embeddings and heads of 6 bits and more are as good as the floats. */
 export const learnsEmbeddings = (type: QuantType): boolean => GRIDS[type].levels < MANY_LEVELS;
@@ -135,6 +145,21 @@ export function learnMemory(
   return { ...memory, weights, teacher, total: teacher + weights + memory.optimizer + memory.work };
 }
 
+/** @throws {RangeError} with both numbers, before anything is calibrated, where memory does not suffice to learn */
+export function checkLearning(
+  model: OpenedModel,
+  types: ReadonlyMap<string, WeightType>,
+  options: Parameters<typeof learnMemory>[2],
+  available: number = availableMemory(),
+): void {
+  const needed = learnMemory(model, types, options).total;
+  if (needed <= available) return;
+  const fixed = learnMemory(model, types, { ...options, codes: () => false }).total;
+  throw new RangeError(
+    `Cannot learn the blocks of ${JSON.stringify(model.name)}: it takes ${mib(needed)}, but ${mib(available)} of memory is available; ${fixed <= available ? `with fixed codes it would take ${mib(fixed)} (--codes fixed)` : `with fixed codes it would still take ${mib(fixed)}: gptq is wanted`}`,
+  );
+}
+
 const recomputed = ({ matrices }: Pick<ReturnType<typeof describeQuantized>, "matrices">): boolean =>
   [...matrices.values()].reduce((sum, { N, K }) => sum + N * K, 0) > RECOMPUTED;
 
@@ -154,7 +179,7 @@ async function run(
   report: (step: StepEvent) => void,
   signal: AbortSignal,
 ): Promise<LearnResult> {
-  const { calibration, temperature = 1, max_steps, batch_tokens = BATCH_TOKENS, seed = 0 } = options;
+  const { calibration, temperature = 1, steps = STEPS, batch_tokens = BATCH_TOKENS, seed = 0 } = options;
   const { codes = learnsCodes, embeddings = learnsEmbeddings, vectors = true, folder } = options;
   const ratios = { ...RATIOS, ...options.ratios };
   const { batches, limits, digests } = calibration;
@@ -162,7 +187,8 @@ async function run(
   const held = samples.filter((_, i) => i % HELD === HELD - 1);
   const learned = samples.filter((_, i) => i % HELD !== HELD - 1);
   const each = learned.reduce((sum, { ids }) => sum + ids.length - 1, 0);
-  const epochs = options.epochs ?? Math.max(1, Math.ceil((STEPS * batch_tokens) / Math.max(1, each)));
+  // One more: batches are never quite full.
+  const epochs = 1 + Math.ceil((steps * batch_tokens) / Math.max(1, each));
   if (held.length === 0)
     throw new RangeError(
       `Cannot learn the scales of ${JSON.stringify(model.name)} from ${samples.length} samples of ${Object.keys(digests).join(", ")}: wanted at least ${HELD}`,
@@ -192,13 +218,12 @@ async function run(
     const source = { teacher: local, top_k: 0, vocab_size: model.config.vocab_size };
     step = new LearnStep(backend, trainable, size, { source, mix, ...compute });
     const data = packedBatches(learned, {
-      ...{ limits: size, batch_tokens, epochs, seed },
-      ...(max_steps && { max_steps }),
+      ...{ limits: size, batch_tokens, epochs, seed, max_steps: steps },
     });
     const settings: Settings = {
       base: await modelIdentity(model),
       blocks: digestOf(blocks),
-      ...{ calibration: digests, samples: samples.length, temperature, seed, batch_tokens, epochs, size },
+      ...{ calibration: digests, samples: samples.length, temperature, seed, batch_tokens, steps, size },
       trained: Object.fromEntries(
         [...trainable.matrices.values()].map(({ name, codes }) => [name, codes ? "codes" : "scales"]),
       ),

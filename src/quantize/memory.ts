@@ -5,7 +5,11 @@ import type { Tensor } from "../engine/tensor.ts";
 import { declareBatch, forward, type OpenedModel, parameterTypes, plainModule } from "../models/index.ts";
 import { packedBytes } from "../models/memory.ts";
 import { CALIBRATION_CTX, CALIBRATION_STEP, CALIBRATION_TOKENS } from "../train/index.ts";
-import { learnMemory, learnsCodes } from "./learned.ts";
+<<<<<<< HEAD
+import { learningOptions, learnMemory } from "./learned.ts";
+=======
+import { learningOptions, learnMemory } from "./learned.ts";
+>>>>>>> 415fdec (Learning starts from GPTQ's blocks for all types, trains codes up to 5 bits, and takes 384 steps)
 import { blockTypes, type QuantizePlan } from "./plan.ts";
 import type { QuantizeMethod, QuantizeOptions } from "./types.ts";
 
@@ -23,13 +27,17 @@ export interface QuantizeMemory {
 /** Values that are rounded at a time. */
 const PIECE_VALUES = 2 ** 20;
 
+type MemoryOptions = Pick<QuantizeOptions, "tokens" | "samples" | "ctx" | "codes">;
+
 /** What a method takes for a model and a plan. */
 export function quantizeMemory(
   model: OpenedModel,
   plan: QuantizePlan,
   method: QuantizeMethod,
-  { tokens, samples, ctx }: Pick<QuantizeOptions, "tokens" | "samples" | "ctx">,
+  options: MemoryOptions,
 ): QuantizeMemory {
+  if (method === "learned") return learnedMemory(model, plan, options);
+  const { tokens, samples, ctx } = options;
   const { config, definition } = model;
   const { tensors } = plan;
   const parts: MemoryPart[] = [];
@@ -65,32 +73,47 @@ export function quantizeMemory(
   const widest = Math.max(...[...squares.values()].flat());
   const values = (name: string) => types.get(name)!.shape.reduce((a, b) => a * b, 1);
   const matrix = Math.max(...tensors.map(({ name }) => values(name)));
-  const calibrating = () => {
-    add("XᵀX of a part's linears", "4 · Σ columns²", 4 * largest);
-    if (method !== "awq") add("the triangle of the widest", "4 · columns²", 4 * widest * widest);
-    // Values, what they differ by, codes twice, steps and minima of the groups, and blocks twice.
-    add("the matrix that is rounded", "16 bytes · weights of the largest", 16 * matrix);
-    if (method === "awq") add("scaled weights of a part", "4 · weights", 4 * byPart(values));
-  };
-  if (method !== "learned") {
-    calibrating();
-    return sum(parts);
-  }
-  // First the blocks of GPTQ where codes stay, then training: whichever takes more.
-  const limits = { ctx: longest, tokens: Math.max(longest, CALIBRATION_STEP), sequences: CALIBRATION_STEP };
-  const blocks = blockTypes(plan);
-  const learning = learnMemory(model, blocks, { calibration: { batches: [], digests: {}, limits } });
-  const first = [...blocks.values()].some((type) => !learnsCodes(type));
-  const gptq = 4 * largest + 4 * widest * widest + 16 * matrix;
-  if (first && gptq > learning.total) {
-    calibrating();
-    return sum(parts);
-  }
-  add("the model as it was, which teaches", "weights and a step", learning.teacher);
-  add("codes and what scales them", "1.06 or 4 bytes a code, 8 to 20 a group", learning.weights);
-  add("gradients and moments of what is trained", "12 bytes a number", learning.optimizer);
-  add("activations of a micro-batch", "with the matrices of a block, or of all", learning.work);
+  add("XᵀX of a part's linears", "4 · Σ columns²", 4 * largest);
+  if (method === "gptq") add("the triangle of the widest", "4 · columns²", 4 * widest * widest);
+  // Values, what they differ by, codes twice, steps and minima of the groups, and blocks twice.
+  add("the matrix that is rounded", "16 bytes · weights of the largest", 16 * matrix);
+  if (method === "awq") add("scaled weights of a part", "4 · weights", 4 * byPart(values));
   return sum(parts);
+}
+
+/** GPTQ's blocks, and then the training of them: not at once. */
+function learnedMemory(model: OpenedModel, plan: QuantizePlan, options: MemoryOptions): QuantizeMemory {
+  const before = quantizeMemory(model, plan, "gptq", options).total;
+  const ctx = Math.min(options.ctx ?? CALIBRATION_CTX, model.config.max_position_embeddings);
+  const limits = { ctx, tokens: Math.max(ctx, CALIBRATION_STEP), sequences: CALIBRATION_STEP };
+  const learning = learnMemory(model, blockTypes(plan), {
+    calibration: { batches: [], digests: {}, limits },
+    ...learningOptions(options),
+  });
+  const parts: MemoryPart[] = [
+    {
+      what: "the model as it was, which teaches",
+      formula: "weights and a step",
+      bytes: learning.teacher,
+    },
+    {
+      what: "codes and what scales them",
+      formula: "1.06 or 4 bytes a code, 8 to 20 a group",
+      bytes: learning.weights,
+    },
+    {
+      what: "gradients and moments of what is trained",
+      formula: "12 bytes a number",
+      bytes: learning.optimizer,
+    },
+    {
+      what: "activations of a micro-batch",
+      formula: "with the matrices of a block, or of all",
+      bytes: learning.work,
+    },
+  ];
+  const first = { what: "before that, GPTQ's blocks", formula: "as --method gptq tells", bytes: before };
+  return { parts: [...parts, first], total: Math.max(sum(parts).total, before) };
 }
 
 const partOf = (name: string) => /\.(\d+)\./.exec(name)?.[1] ?? name;

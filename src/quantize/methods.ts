@@ -5,14 +5,12 @@ import { join } from "node:path";
 import type { QuantType } from "../engine/grids.ts";
 import type { WeightType } from "../engine/weights.ts";
 import { modelIdentity, type OpenedModel } from "../models/index.ts";
-import { parameterRows } from "../models/rows.ts";
 import { type Calibration, type QuantizedMatrix, readCalibration, startedWith } from "../train/index.ts";
 import { type ChosenMix, candidates, chooseMix } from "./bits.ts";
 import { quantizeCalibrated } from "./calibrated.ts";
-import { learn, learnsCodes } from "./learned.ts";
+import { checkLearning, learn, learningOptions } from "./learned.ts";
 import { blockTypes } from "./plan.ts";
 import type { Setting, Wanted } from "./quantize.ts";
-import { roundedWhole, valueOrder } from "./round.ts";
 import { Store } from "./store.ts";
 import { measureImportance } from "./stream.ts";
 import { unfinished } from "./target.ts";
@@ -124,7 +122,7 @@ export async function choose(setting: Setting, shared: Shared, wanted: Wanted): 
       );
     case "learned":
       return keeping(setting, shared, wanted, (calibration, store) =>
-        train(setting, wanted, calibration, store, shared),
+        train(setting, wanted, calibration, store),
       );
   }
 }
@@ -148,6 +146,7 @@ async function keeping(
     samples: options.samples,
     ctx: calibration.limits.ctx,
     seed: options.seed ?? 0,
+    ...(wanted.method === "learned" && { steps: options.steps, codes: options.codes }),
   };
   const folder = unfinished(target.path(wanted.name));
   const store = await Store.open(folder, settings, options.resume ?? false);
@@ -185,48 +184,34 @@ async function calibrate(
 }
 
 /**
- * Blocks trained together; they are kept when they are. Training starts from GPTQ's blocks where codes stay, and where they are
- * trained from what rounding by importance gives: from there they come further. Checkpoints lie in the store until then.
+ * Blocks trained together, from what GPTQ makes of them; they are kept when they are trained. GPTQ's blocks and checkpoints lie in the
+ * store until then.
  */
 async function train(
   setting: Setting,
-  wanted: Wanted,
+  { name: variant, plan }: Wanted,
   calibration: Calibration,
   store: Store,
-  shared: Shared,
 ): Promise<void> {
   const { model, backend, options, report, signal } = setting;
-  const variant = wanted.name;
   const start = new Map<string, QuantizedMatrix>();
-  const types = [...blockTypes(wanted.plan)];
-  const coded = new Map(types.filter(([, type]) => learnsCodes(type)));
-  const fixed = new Map(types.filter(([, type]) => !learnsCodes(type)));
-  if (coded.size > 0) {
-    const importance = await shared.importance(variant);
-    for (const source of parameterRows(model)) {
-      const type = coded.get(source.name);
-      if (type === undefined) continue;
-      const rounding = { type, importance: importance.get(source.name) };
-      const bytes = await roundedWhole(source, valueOrder(source, model), model, backend, rounding);
-      start.set(source.name, { type, bytes });
-    }
-  }
-  if (fixed.size > 0) {
-    // Kept too, so that a resumed run trains on at once. What they depend on is what the outer store depends on.
-    const first = await Store.open(join(store.folder, "start"), {}, true);
-    await calibrate(setting, variant, fixed, calibration, first, "gptq");
-    const finished = await first.finished();
-    try {
-      for (const [name, type] of fixed)
-        if (finished.type(name) === type) start.set(name, { type, bytes: await finished.whole(name) });
-    } finally {
-      await finished.close();
-    }
+  const types = blockTypes(plan);
+  checkLearning(model, types, { calibration, ...learningOptions(options) });
+  // Kept, so that a resumed run trains on at once. What they depend on is what the outer store depends on.
+  const first = await Store.open(join(store.folder, "start"), {}, true);
+  await calibrate(setting, variant, types, calibration, first, "gptq");
+  const finished = await first.finished();
+  try {
+    for (const [name, type] of types)
+      if (finished.type(name) === type) start.set(name, { type, bytes: await finished.whole(name) });
+  } finally {
+    await finished.close();
   }
   const folder = join(store.folder, "training");
   const job = learn(model, backend, start, {
     ...{ calibration, folder, signal },
     resume: (await startedWith(folder)) !== undefined,
+    ...learningOptions(options),
     ...(options.seed !== undefined && { seed: options.seed }),
   });
   for await (const { step, steps } of job) report({ stage: "training", variant, done: step, total: steps });
