@@ -81,7 +81,10 @@ async function started(type) {
   for (const [name, [, cols]] of model.definition.params(model.config)) {
     if (!weights.has(name)) continue;
     const values = await parameterValues(model, name);
-    blocks.set(name, { type, bytes: await backend.encode(type, floatRows(values), cols, importance.get(name)) });
+    blocks.set(name, {
+      type,
+      bytes: await backend.encode(type, floatRows(values), cols, importance.get(name)),
+    });
   }
   return blocks;
 }

@@ -5,11 +5,9 @@ import type { Tensor } from "../engine/tensor.ts";
 import { declareBatch, forward, type OpenedModel, parameterTypes, plainModule } from "../models/index.ts";
 import { packedBytes } from "../models/memory.ts";
 import { CALIBRATION_CTX, CALIBRATION_STEP, CALIBRATION_TOKENS } from "../train/index.ts";
-<<<<<<< HEAD
+
 import { learningOptions, learnMemory } from "./learned.ts";
-=======
-import { learningOptions, learnMemory } from "./learned.ts";
->>>>>>> 415fdec (Learning starts from GPTQ's blocks for all types, trains codes up to 5 bits, and takes 384 steps)
+
 import { blockTypes, type QuantizePlan } from "./plan.ts";
 import type { QuantizeMethod, QuantizeOptions } from "./types.ts";
 
@@ -75,8 +73,9 @@ export function quantizeMemory(
   const matrix = Math.max(...tensors.map(({ name }) => values(name)));
   add("XᵀX of a part's linears", "4 · Σ columns²", 4 * largest);
   if (method === "gptq") add("the triangle of the widest", "4 · columns²", 4 * widest * widest);
-  // Values, what they differ by, codes twice, steps and minima of the groups, and blocks twice.
-  add("the matrix that is rounded", "16 bytes · weights of the largest", 16 * matrix);
+  // Of GPTQ: values, codes, steps and minima of the groups, blocks twice. AWQ tries scales on a second copy.
+  const each = method === "gptq" ? 9 : 16;
+  add("the matrix that is rounded", `${each} bytes · weights of the largest`, each * matrix);
   if (method === "awq") add("scaled weights of a part", "4 · weights", 4 * byPart(values));
   return sum(parts);
 }

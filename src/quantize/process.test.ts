@@ -10,7 +10,7 @@ import { buildFolders } from "../../test/helpers/built.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const FOLDERS =
-  "engine formats hub tokenizer models generate evaluate train remote prune distill report quantize".split(
+  "engine formats hub tokenizer models generate evaluate train remote prune distill report tools quantize".split(
     " ",
   );
 let dir: string;

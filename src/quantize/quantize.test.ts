@@ -188,8 +188,8 @@ describe("calibrated", () => {
   });
 
   test("learned writes what was trained, norms too, and clears its checkpoints", async () => {
-    const data = { calibration, tokens: 1024, ctx: 64 };
-    const options = { to: "q4_0", pure: true, method: ["imatrix", "learned"], ...data } as const;
+    const data = { calibration, tokens: 4096, ctx: 64, steps: 12 };
+    const options = { to: "q4_0", pure: true, method: ["gptq", "learned"], ...data } as const;
     const { variants } = await run({ ...options, out: fresh("") });
     const [start, end] = variants.map(({ path }) => path);
     const name = (part: string) => `model.layers.1.${part}.weight`;
@@ -197,7 +197,7 @@ describe("calibrated", () => {
       expect(same(await tensorOf(start!, name(part)), await tensorOf(end!, name(part)))).toBe(false);
     expect((await tensorOf(end!, name("mlp.down_proj"))).type).toBe("q4_0");
     expect((await readdir(join(end!, ".."))).sort()).toEqual([
-      "q4_0-imatrix.gguf",
+      "q4_0-gptq.gguf",
       "q4_0-learned.gguf",
       "quantize.json",
       "report.html",

@@ -9,7 +9,7 @@ import type { QuantizePlan } from "./plan.ts";
 /**
  * How codes and scales are chosen. `rtn`: the least squared error of the weights. `imatrix`: weighted by the mean squares of
  * what each column is multiplied with. `awq`: channels scaled so that the outputs err least. `gptq`: each column's error is made up
- * for by the columns after it. `learned`: scales trained by the distance to the model as it was.
+ * for by the columns after it. `learned`: those of `gptq`, trained by the distance to the model as it was.
  */
 export const QUANTIZE_METHODS = ["rtn", "imatrix", "awq", "gptq", "learned"] as const;
 export type QuantizeMethod = (typeof QUANTIZE_METHODS)[number];

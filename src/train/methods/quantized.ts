@@ -59,7 +59,7 @@ export interface Ratios {
   /** Of norms and biases. */
   readonly vectors: number;
 }
-export const RATIOS: Ratios = { scales: 1, mins: 4, codes: 2, vectors: 1 };
+export const RATIOS: Ratios = { scales: 1, mins: 4, codes: 0.2, vectors: 1 };
 const LEVELS = 16;
 
 export interface QuantizedTrainable extends QuantizedDescription, Trainable {
