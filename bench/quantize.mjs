@@ -2,7 +2,7 @@
 // quantizer beside it. Perplexity, KL divergence and same top token are against the original in 16 bits.
 // Command: node bench/quantize.mjs <model> --calibration <file> --text <file> --out <folder>
 //   [--types q8_0,q6_k,q5_k,q4_k,q4_0,q3_k,q2_k,tq2_0] [--methods rtn,imatrix,awq,gptq,learned] [--pure] [--ctx 256]
-//   [--limit <windows>] [--llama <folder of llama.cpp's programs>] [--more "<options of pith quantize>"] [--decode] [--name x]
+//   [--limit <windows>] [--llama <folder of llama.cpp's programs>] [--more="<options of pith quantize>"] [--decode] [--name x]
 // --llama: files of llama-quantize too, with and without llama-imatrix, and every file's perplexity by llama-perplexity.
 // --name: of a set of options, where one folder holds several. Files and figures in --out are kept and not made again.
 // SmolLM2-135M, 4 bits, with text of your own:
