@@ -50,10 +50,11 @@ export class Procedural {
   #families;
   #byDomain = new Map();
 
-  /** @param part "train" or "dev" */
-  constructor(seed, part) {
-    this.#chance = new Chance(seed, `procedural ${part}`);
-    this.#families = familiesOf(part, seed);
+  /** @param part "train" or "dev" @param domain one field of life alone */
+  constructor(seed, part, domain) {
+    this.#chance = new Chance(seed, `procedural ${part}${domain ? ` ${domain}` : ""}`);
+    this.#families = familiesOf(part, seed).filter((family) => !domain || family.domain === domain);
+    if (this.#families.length === 0) throw new RangeError(`No tools of ${domain} in ${part}`);
     // Every family of a thing is as likely as an action, though there are many more.
     const weight = { thing: 1, action: 9, formula: 4, lookup: 5 };
     this.#families = this.#families.flatMap((family) =>
@@ -66,8 +67,8 @@ export class Procedural {
     }
   }
 
-  /** Tools that one sentence cannot mean two of. */
-  #toolset(n) {
+  /** Tools that one sentence cannot mean two of, as `turns` takes them: { tool, family, slots }. */
+  toolset(n) {
     const c = this.#chance;
     const made = [];
     for (let tries = 0; made.length < n && tries < 40; tries++) {
@@ -97,13 +98,18 @@ export class Procedural {
     turns = this.#chance.pick([1, 2, 3, 3, 4, 4, 5]),
     n = this.#chance.pick([1, 1, 2, 2, 3, 3, 3, 4, 4, 5]),
   ) {
-    const made = this.#toolset(n);
+    const made = this.toolset(n);
+    return { tools: made.map(({ tool }) => tool), turns: this.turns(made, turns) };
+  }
+
+  /** Different sentences about tools, with their answers. */
+  turns(made, turns) {
     const out = [];
     for (let tries = 0; out.length < turns && tries < turns * 6; tries++) {
       const turn = this.#turn(made);
       if (turn && !out.some((other) => other.text === turn.text)) out.push(turn);
     }
-    return { tools: made.map(({ tool }) => tool), turns: out };
+    return out;
   }
 
   #turn(made) {
