@@ -35,18 +35,7 @@ beforeAll(async () => {
     { prompt: "Get us a big round table downtown", completion: '{"place": "downtown", "guests": 8}' },
   ]);
   await buildTeacher(dir, false);
-  await buildFolders(join(dir, "js"), [
-    "engine",
-    "formats",
-    "hub",
-    "tokenizer",
-    "models",
-    "generate",
-    "evaluate",
-    "train",
-    "remote",
-    "distill",
-  ]);
+  await buildFolders(join(dir, "js"), ["distill"]);
   await writeFile(
     join(dir, "js/run.js"),
     `import { synthesize } from "./distill/synthesize.js";
@@ -124,7 +113,7 @@ test("two URLs, of which one dies and comes back: every sample arrives once, and
     expect(source.seeds.length).toBe(3);
   }
   expect((await a.seen()).seen.length).toBe(0); // none came twice when it was back
-}, 30_000);
+}, 60_000);
 
 test("what is written can be learned, and is asked for in the form of chats", async () => {
   const chats = await seedFile("chats.jsonl", [
@@ -234,7 +223,7 @@ test("a model in this process writes under the schema, with the same texts again
   const more = await synthesize(model, { ...given("m2.jsonl"), count: 14 }).result;
   expect(more.accepted).toBe(14);
   expect((await linesOf("m2.jsonl")).slice(0, 12)).toEqual(await linesOf("m1.jsonl"));
-}, 30_000);
+}, 60_000);
 
 test("the majority's answer, by a model that is loaded for it; a chat model is asked in its form", async () => {
   const stories = await seedFile("same.jsonl", [{ prompt: "Once upon a time" }, { prompt: "One day, Tom" }]);
@@ -312,7 +301,7 @@ test("a disk that is full loses nothing", async () => {
   expect(await readFile(join(dir, "full.jsonl"), "utf8")).toBe(
     await readFile(join(dir, "unfull.jsonl"), "utf8"),
   );
-}, 30_000);
+}, 60_000);
 
 test("texts in the manner of texts", async () => {
   const texts = await seedFile("texts.jsonl", [

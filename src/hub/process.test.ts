@@ -17,7 +17,7 @@ let hub: HubServer;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "pith-pull-"));
-  await buildFolders(join(dir, "js"), ["hub", "formats", "engine"]);
+  await buildFolders(join(dir, "js"), ["hub"]);
   hub = await hubServer("o/m", {
     "config.json": new TextEncoder().encode("{}"),
     "model.safetensors": weights,

@@ -9,15 +9,11 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildFolders } from "../../test/helpers/built.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
-const FOLDERS =
-  "engine formats hub tokenizer models generate evaluate train remote prune distill report tools quantize".split(
-    " ",
-  );
 let dir: string;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "pith-quantize-full-"));
-  await buildFolders(join(dir, "js"), FOLDERS);
+  await buildFolders(join(dir, "js"), ["quantize"]);
   for (const name of ["native", "wasm", "node_modules", "package.json"])
     await symlink(join(ROOT, name), join(dir, name)).catch(() => {});
   for (const method of ["rtn", "gptq"]) await mkdir(join(dir, method));

@@ -16,7 +16,7 @@ const ROOT = resolve(import.meta.dirname, "../..");
  */
 export async function buildTeacher(dir: string, models: boolean): Promise<void> {
   const js = join(dir, "js");
-  await buildFolders(js, models ? ["engine", "formats", "hub", "tokenizer", "models", "generate"] : []);
+  await buildFolders(js, models ? ["generate"] : []);
   for (const name of ["native", "wasm", "node_modules"])
     await symlink(join(ROOT, name), join(dir, name)).catch(() => {});
   const { outputText } = ts.transpileModule(
