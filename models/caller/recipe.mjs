@@ -53,4 +53,78 @@ const alone = step.train({
   save_steps: 250,
 });
 
-export default defineRecipe({ name: "caller", steps: { data, tokenizer, alone } });
+/** Learned on answers of the kinds it is for. */
+const q4 = step.quantize({
+  model: alone,
+  to: "q4_k",
+  method: "learned",
+  calibration: data.file("train.jsonl"),
+  samples: 4000,
+});
+
+/** Out of the same weights: linears of three values, taught by what they were. */
+const three = step.tune({
+  model: alone,
+  method: "ternary",
+  data: data.file("train.jsonl"),
+  eval: data.file("dev.jsonl"),
+  long: "cut",
+  seed: 1,
+  max_steps: 1000,
+  batch_tokens: 8192,
+  lr: 1e-3,
+  min_lr: 1e-5,
+  compute: "bf16",
+  eval_steps: 250,
+  save_steps: 250,
+});
+const ternary = step.quantize({ model: three, to: "tq2_0", method: "rtn" });
+
+const domains = step.run({
+  sources: ["domains.mjs", "data", "chat_template.jinja"],
+  settings: { samples: 6000, seed: 1 },
+  async run({ settings: { samples, seed }, out, signal }) {
+    const how = ["--samples", `${samples}`, "--seed", `${seed}`, "--out", out];
+    await script(["domains.mjs", ...how], { signal });
+  },
+});
+const adapterOf = (domain) =>
+  step.tune({
+    model: alone,
+    method: "lora",
+    rank: 8,
+    data: domains.file(`${domain}/train.jsonl`),
+    eval: domains.file(`${domain}/dev.jsonl`),
+    seed: 1,
+    epochs: 3,
+    batch_tokens: 2048,
+    lr: 4e-3,
+    compute: "bf16",
+    eval_steps: 100,
+  });
+const [energy, pets, chemistry] = ["energy", "pets", "chemistry"].map(adapterOf);
+const adapters = { "adapters/energy": energy, "adapters/pets": pets, "adapters/chemistry": chemistry };
+
+const task = (model, name) => step.evaluate({ model, task: data.file(`${name}.task.jsonl`) });
+const [snips, clinc150] = ["snips", "clinc150"].map((name) => task(q4, name));
+const unseen = task(q4, "procedural-unseen");
+
+export default defineRecipe({
+  name: "caller",
+  steps: {
+    data,
+    tokenizer,
+    alone,
+    q4,
+    three,
+    ternary,
+    domains,
+    energy,
+    pets,
+    chemistry,
+    snips,
+    clinc150,
+    unseen,
+  },
+  outputs: { ".": alone, "caller-q4.gguf": q4, "caller-ternary.gguf": ternary, ...adapters },
+});
