@@ -3,8 +3,8 @@
 // node models/caller/prepare.mjs --out folder [--snips folder|files] [--clinc data_full.json] [--bfcl folder]
 //   [--procedural 60000] [--seed 1] [--snips-test folder|files] [--clinc-test data_full.json]
 //
-// train.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. tokenizer.txt: what the vocabulary
-// is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
+// train.jsonl, skills.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. In skills.jsonl, for the
+// end of training, what is known by heart has more room. tokenizer.txt: what the vocabulary is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
 // are the task, unless --snips-test names the test files (validate_*.json). CLINC150: the task is the part "test" of the
 // file, or of --clinc-test, else "val".
 
@@ -46,6 +46,7 @@ const jsonl = (name, rows) =>
 
 /** Train and dev samples, as text of JSON; figures by name. */
 const train = [];
+const skills = [];
 const dev = [];
 const figures = new Map();
 const note = (name, n = 1) => figures.set(name, (figures.get(name) ?? 0) + n);
@@ -108,6 +109,10 @@ if (args.snips) {
     [2, 5],
   );
   for (const utterance of chance.some(held, 350)) add(dev, "dev snips", SNIPS, [snipsTurn(utterance)]);
+  const more = root.fork("snips skills");
+  for (const utterance of kept)
+    for (let i = 0; i < 8; i++)
+      add(skills, "skills snips", SNIPS, [snipsTurn(i < 2 ? utterance : varySnips(utterance, values, more))]);
   jsonl(
     "snips.task.jsonl",
     test.map((one, i) => taskLine(SNIPS, snipsTurn(one), i === 0)),
@@ -135,6 +140,10 @@ if (args.clinc) {
     [2, 5],
   );
   for (const row of chance.some(parts.val, 350)) add(dev, "dev clinc150", CLINC, [clincTurn(row)]);
+  const more = root.fork("clinc150 skills");
+  for (const row of parts.train)
+    for (let i = 0; i < (row[1] === "oos" ? 20 : 6); i++)
+      add(skills, "skills clinc150", CLINC, [clincTurn(i < 2 ? row : varyClinc(row, more))]);
   jsonl(
     "clinc150.task.jsonl",
     parts.test.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0)),
@@ -150,6 +159,10 @@ if (count > 0) {
     for (const tool of tools) schemas.add(JSON.stringify(tool));
     for (const { kind } of turns) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     add(train, "procedural", tools, turns);
+  }
+  for (let i = 0; i < count / 5; i++) {
+    const { tools, turns } = source.sample();
+    add(skills, "skills procedural", tools, turns);
   }
   const unseen = new Procedural(seed, "dev");
   for (let i = 0; i < 150; i++) {
@@ -178,6 +191,7 @@ const write = (name, samples) => {
 };
 const shuffled = root.fork("order").shuffle(train);
 write("train.jsonl", shuffled);
+write("skills.jsonl", root.fork("order of skills").shuffle(skills));
 write("dev.jsonl", dev);
 const text = createWriteStream(join(args.out, "tokenizer.txt"));
 const some = shuffled.slice(0, 40_000);
