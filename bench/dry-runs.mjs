@@ -1,7 +1,7 @@
 // What the steps towards a model of one's own take for models of the published shapes, as the dry runs tell it: the tables of
 // docs/your-own-model.md. Folders have the right config.json, a tokenizer, and a model.safetensors with every tensor in its
 // header and nothing but a hole behind it, so no weights are needed and the zeros take no disk.
-// Command: node bench/dry-runs.mjs [name ...] [--no-time]   (needs dist/ and the addon: npm run build)
+// Command: node bench/dry-runs.mjs [name ...] [--no-time] [--pairs: those alone]   (needs dist/ and the addon: npm run build)
 //
 // Times are taken with one thread, as the time that it had the processor, and given for two by SPEEDUP: other work on the
 // machine shows less then. On an idle one, `pith tune --dry-run` says them itself.
@@ -173,7 +173,8 @@ const tables = {
   quantizing: [["base", "rtn", "gptq", "learned"]],
   distilling: [["teacher", "student", "method", "memory", "time"]],
 };
-for (const name of names) {
+const pairsAlone = process.argv.includes("--pairs");
+for (const name of pairsAlone ? [] : names) {
   const path = place(name);
   const { variants } = await dryRunQuantize(path, {
     to: "q4_k",
@@ -205,12 +206,12 @@ for (const [teacher, student, method] of PAIRS.filter(
 )) {
   const how = {
     ...settings,
-    teacher: join(folder, teacher),
+    teacher: place(teacher),
     method,
     on_policy: 0,
     compute: /** @type {const} */ ("bf16"),
   };
-  const result = await alone(() => dryDistill(join(folder, student), how, { samples: 0 }));
+  const result = await alone(() => dryDistill(place(student), how, { samples: 0 }));
   tables.distilling.push([teacher, student, method, mib(result.plan.memory.total), time(result.hours)]);
 }
 for (const [header, ...rows] of Object.values(tables)) {

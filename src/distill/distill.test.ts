@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { openModel, parameterValues } from "../models/index.ts";
-import { distill } from "./distill.ts";
+import { distill, dryDistill } from "./distill.ts";
 import type { DistillOptions } from "./options.ts";
 
 const TEACHER = fileURLToPath(new URL("../../models/stories", import.meta.url));
@@ -48,6 +48,14 @@ test("a new student learns the text and its teacher's distribution; stopped and 
   );
   await distill(STUDENT, { ...OPTIONS, out, resume: true }).result;
   expect(await bytes(out)).toBe(await bytes(whole));
+});
+
+test("a dry run counts the teacher's weights beside the student's", async () => {
+  const { plan } = await dryDistill(STUDENT, { ...OPTIONS, on_policy: 0 }, { samples: 0 });
+  const { weights, optimizer, work, total } = plan.memory;
+  expect(plan.parameters * 4).toBeLessThan(300_000);
+  expect(weights).toBeGreaterThan(1_700_000); // 869,504 parameters of bf16
+  expect(total).toBe(weights + optimizer + work);
 });
 
 test("a model with ternary weights is taught by what it was; stopped and resumed it is the same", async () => {

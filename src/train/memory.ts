@@ -10,7 +10,7 @@ import type { Learner } from "./types.ts";
 export type GradientProgram = typeof recordGradients;
 
 export interface TrainingMemory {
-  /** Bytes of weights, trained and frozen. */
+  /** Bytes of weights, trained and frozen; of a plan also those of a teacher in this process. */
   readonly weights: number;
   /** Gradient sums and both moments. */
   readonly optimizer: number;

@@ -24,7 +24,7 @@ import {
   readPairs,
   readSamples,
 } from "./data/index.ts";
-import { chooseSize, type GradientProgram, trainingMemory } from "./memory.ts";
+import { chooseSize, type GradientProgram, type TrainingMemory, trainingMemory } from "./memory.ts";
 import { type Method, type MethodOptions, openTrainable, trainsAll } from "./methods/index.ts";
 import { type PreferenceOptions, PreferenceStep } from "./methods/preference.ts";
 import type { TrainPlan } from "./plan.ts";
@@ -172,7 +172,7 @@ export async function prepare(
       tokens: tokensOf(read.train),
       eval_tokens: tokensOf(read.held),
       size,
-      memory: trainingMemory(trainable, size, computing, way?.record),
+      memory: withWay(trainingMemory(trainable, size, computing, way?.record), bytes, reserved),
       available: free,
     };
     const { beta, label_smoothing } = options;
@@ -213,6 +213,11 @@ export async function prepare(
     backend.close();
     throw error;
   }
+}
+
+/** Memory with what a way holds (a teacher's weights) and will take. */
+function withWay({ weights, optimizer, work, total }: TrainingMemory, bytes: number, reserved: number) {
+  return { weights: weights + bytes, optimizer, work: work + reserved, total: total + bytes + reserved };
 }
 
 /** Those of the options that make an adapter what it is. */
