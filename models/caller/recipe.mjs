@@ -53,9 +53,27 @@ const alone = step.train({
   save_steps: 250,
 });
 
+/** The end of its training: more of what it is to know by heart. */
+const skilled = step.tune({
+  model: alone,
+  method: "full",
+  data: data.file("skills.jsonl"),
+  eval: data.file("dev.jsonl"),
+  long: "cut",
+  seed: 2,
+  epochs: 1,
+  batch_tokens: 8192,
+  lr: 1e-3,
+  min_lr: 1e-5,
+  warmup_steps: 50,
+  compute: "bf16",
+  eval_steps: 250,
+  save_steps: 250,
+});
+
 /** Learned on answers of the kinds it is for. */
 const q4 = step.quantize({
-  model: alone,
+  model: skilled,
   to: "q4_k",
   method: "learned",
   calibration: data.file("train.jsonl"),
@@ -64,13 +82,13 @@ const q4 = step.quantize({
 
 /** Out of the same weights: linears of three values, taught by what they were. */
 const three = step.tune({
-  model: alone,
+  model: skilled,
   method: "ternary",
-  data: data.file("train.jsonl"),
+  data: data.file("skills.jsonl"),
   eval: data.file("dev.jsonl"),
   long: "cut",
   seed: 1,
-  max_steps: 1000,
+  max_steps: 500,
   batch_tokens: 8192,
   lr: 1e-3,
   min_lr: 1e-5,
@@ -90,7 +108,7 @@ const domains = step.run({
 });
 const adapterOf = (domain) =>
   step.tune({
-    model: alone,
+    model: skilled,
     method: "lora",
     rank: 8,
     data: domains.file(`${domain}/train.jsonl`),
@@ -126,5 +144,5 @@ export default defineRecipe({
     clinc150,
     unseen,
   },
-  outputs: { ".": alone, "caller-q4.gguf": q4, "caller-ternary.gguf": ternary, ...adapters },
+  outputs: { ".": skilled, "caller-q4.gguf": q4, "caller-ternary.gguf": ternary, ...adapters },
 });
