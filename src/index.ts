@@ -9,6 +9,7 @@ export {
   compareHtml,
   compareMarkdown,
 } from "./compare/index.ts";
+export { type DemoEvent, type DemoOptions, type DemoResult, demo } from "./demo/index.ts";
 export {
   type DistillOptions,
   type DistillResult,

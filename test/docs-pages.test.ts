@@ -98,7 +98,7 @@ describe("types", () => {
   );
   const entry = join(ROOT, "src/index.ts");
   /** Where a type of options is exported from. */
-  const parts = ["evaluate", "remote", "train", "hub", "generate", "models", "quantize"].map((part) =>
+  const parts = ["demo", "evaluate", "remote", "train", "hub", "generate", "models", "quantize"].map((part) =>
     join(ROOT, "src", part, "index.ts"),
   );
   let types: ts.Program;

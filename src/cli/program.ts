@@ -59,6 +59,26 @@ export function program(): Command {
     .action(async (model, words, options) => (await import("./call.ts")).call(model, words, options));
 
   pith
+    .command("demo")
+    .description("Show in three minutes what pith does, with a model of its own and nothing from elsewhere.")
+    .argument("[sentence...]", "a sentence for the tools (on a terminal you are asked for one)")
+    .option("--fast", "less of everything, in half a minute")
+    .option("--seed <n>", "the same tools, words and sentences again", count(0))
+    .option("--tools <file>", "JSON: functions of your own, as OpenAI's tools; with --examples")
+    .option("--examples <file>", "JSONL of your own: prompt, and the calls as completion")
+    .option("--model <model>", "a model that calls functions (default: the package's own)")
+    .option("--out <folder>", "where everything goes (default: pith-demo)")
+    .option("--overwrite", "replace a folder there, whatever it holds")
+    .option(
+      "--threads <n>",
+      "threads to compute with (default: PITH_THREADS, else the usable cores)",
+      count(1),
+    )
+    .addOption(choice("--backend <name>", "native, wasm or reference", ["native", "wasm", "reference"]))
+    .option("--json", "print JSON at the end, and nothing before")
+    .action(async (words, options) => (await import("./demo.ts")).demo(words, options));
+
+  pith
     .command("inspect")
     .description("Show what a model is and the memory it needs, or what an adapter is, without loading it.")
     .argument("<model>", MODEL)

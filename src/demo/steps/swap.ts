@@ -1,0 +1,110 @@
+// Step: requests with two adapters and with none in one batch, and the same requests alone.
+
+import { htmlTable } from "../../report/page.ts";
+import { escapeXml } from "../../report/svg.ts";
+import { type CallResult, callTools } from "../../tools/index.ts";
+import { dryRun, tune } from "../../train/index.ts";
+import { ADAPTER } from "../adapter.ts";
+import { computing, type Found, followed, type Step, shellWord, stepsIn, type Work } from "../work.ts";
+
+/** Sentences; each is asked three times. */
+const SENTENCES = 4;
+const WAYS = [undefined, "house", "neighbour"] as const;
+const nameOf = (way: string | undefined) => way ?? "no adapter";
+
+async function run(work: Work): Promise<Found> {
+  const { model, material, amounts, path, place, shown, signal, tell } = work;
+  tell("looking how fast it learns", 0, 1);
+  const options = { ...ADAPTER, ...computing(work), data: place("neighbour.jsonl") };
+  const most = Math.ceil(ADAPTER.max_steps / 2);
+  const steps = stepsIn(
+    amounts.neighbour_seconds,
+    await dryRun(path, { ...options, epochs: 1 }, { samples: 0 }),
+    most,
+  );
+  const out = place("neighbour");
+  await followed(
+    work,
+    "another adapter learns",
+    tune(path, { ...options, out, max_steps: steps, epochs: 1e6 }),
+  );
+  await model.adapter(out, { name: "neighbour" });
+
+  const { tools, held } = material;
+  const sentences = held.slice(0, SENTENCES).map(({ text }) => text);
+  const requests = sentences.flatMap((prompt) => WAYS.map((adapter) => ({ prompt, adapter })));
+  const ask = ({ prompt, adapter }: (typeof requests)[number]) =>
+    callTools(model, { tools, prompt, signal, ...(adapter && { adapter }) });
+  for (const request of requests.slice(0, WAYS.length)) await ask(request); // the tools are read once for each
+  const watch = new Watch(model);
+  const started = performance.now();
+  const together = await Promise.all(requests.map(ask)).finally(() => watch.stop());
+  const together_ms = performance.now() - started;
+  const alone: CallResult[] = [];
+  const again = performance.now();
+  for (const request of requests) {
+    alone.push(await ask(request));
+    tell("alone", alone.length, requests.length);
+  }
+  const alone_ms = performance.now() - again;
+  const same = together.filter(({ generation }, i) =>
+    sameIds(generation.ids, alone[i]!.generation.ids),
+  ).length;
+  const answers = sentences.map((_, i) => WAYS.map((_, j) => together[i * WAYS.length + j]!.generation.text));
+  const differ = answers.filter((three) => new Set(three).size > 1).length;
+  const telling = answers.reduce(
+    (best, three, i) => (new Set(three).size > new Set(answers[best]!).size ? i : best),
+    0,
+  );
+  const line = `${requests.length} requests, for each of ${sentences.length} sentences one with no adapter and one with each of two, ran in one engine at once (at most ${watch.most} in a step): ${together_ms.toFixed(0)} ms, one after another ${alone_ms.toFixed(0)} ms.`;
+  const equal = `${same} of ${requests.length} answers have the very tokens of their lone runs; for ${differ} of ${sentences.length} sentences the adapters changed the answer.`;
+  return {
+    lines: [
+      line,
+      equal,
+      `"${sentences[telling]}"`,
+      ...WAYS.map((way, j) => `  ${nameOf(way).padEnd(10)} ${answers[telling]![j]}`),
+    ],
+    commands: [
+      `npx pith call ${shellWord(path)} --tools ${shellWord(shown("tools.json"))} --adapter ${shellWord(shown("adapter"))} "${sentences[0]!.replaceAll(/["$`\\]/g, "")}"`,
+      `# in code: await model.adapter("${shown("adapter")}", { name: "a" }); then model.chat(messages, { adapter: "a" }), as many at once as wanted`,
+    ],
+    figures: {
+      requests: requests.length,
+      same_as_alone: same,
+      sentences: sentences.length,
+      changed: differ,
+      most_at_once: watch.most,
+      together_ms,
+      alone_ms,
+    },
+    page: `<p>A second adapter learned the words of another house${material.words.length > 0 ? ", where the same words mean other things" : ""}. ${escapeXml(line)} ${escapeXml(equal)}</p>
+${htmlTable(
+  ["sentence", ...WAYS.map(nameOf)],
+  sentences.map((sentence, i) => [sentence, ...answers[i]!]),
+)}`,
+  };
+}
+
+/** Looks between steps how many sequences run. */
+class Watch {
+  most = 0;
+  #next: NodeJS.Immediate;
+
+  constructor(model: Work["model"]) {
+    const look = () => {
+      this.most = Math.max(this.most, model.status.running);
+      this.#next = setImmediate(look);
+    };
+    this.#next = setImmediate(look);
+  }
+
+  stop(): void {
+    clearImmediate(this.#next);
+  }
+}
+
+const sameIds = (a: readonly number[], b: readonly number[]) =>
+  a.length === b.length && a.every((id, i) => id === b[i]);
+
+export const swap: Step = { id: "swap", title: "Two adapters in one batch", run };
