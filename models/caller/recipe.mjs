@@ -133,6 +133,7 @@ export default defineRecipe({
     data,
     tokenizer,
     alone,
+    skilled,
     q4,
     three,
     ternary,

@@ -31,6 +31,7 @@ export interface EvaluateOptions extends ModelOptions {
   maxTokens?: number;
   stop?: string[];
   constrain?: boolean;
+  long?: "error" | "wrong";
   seed?: number;
   adapter?: string[];
   json?: boolean;
@@ -120,7 +121,7 @@ async function taskResult(
   model: Model,
   adapter: AdapterChoice | undefined,
   task: Task,
-  { limit, out, maxTokens, stop, constrain, seed }: EvaluateOptions,
+  { limit, out, maxTokens, stop, constrain, long, seed }: EvaluateOptions,
   signal: AbortSignal,
   bar: Bar,
 ) {
@@ -135,6 +136,7 @@ async function taskResult(
       ...(maxTokens !== undefined && { maxTokens }),
       ...(stop !== undefined && { stop }),
       ...(constrain !== undefined && { constrain }),
+      ...(long && { long }),
       ...(seed !== undefined && { seed }),
       signal,
       onProgress: ({ done, total, result }) => {

@@ -410,6 +410,12 @@ export function program(): Command {
     .option("--max-tokens <n>", "most tokens of an answer (default: by the longest right answer)", count(1))
     .option("--stop <text>", "end an answer before this text; may be given more than once", collect)
     .option("--constrain", "of a task: answers must follow their schema, or that of calls of their tools")
+    .addOption(
+      choice("--long <what>", "are prompts of a task that do not fit the context (default: error)", [
+        "error",
+        "wrong",
+      ]),
+    )
     .option("--seed <n>", "of the confidence intervals (default: 1)", count(0))
     .option("--limit <n>", "at most so many windows, or lines of a task", count(1));
   addModelOptions(evaluate, "tokens of a window (default: 512)")

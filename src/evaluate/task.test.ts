@@ -139,6 +139,8 @@ it("names the line that cannot be answered, and ends the others", async () => {
   await expect(evaluate(model, { task: long })).rejects.toThrow(
     /Cannot answer "t.jsonl, line 2": Cannot generate: the prompt has \d+ tokens, but a context of 256/,
   );
+  const counted = await evaluate(model, { task: long, long: "wrong" });
+  expect(counted).toMatchObject({ lines: 2, lines_too_long: 1 });
   const choices = file([{ prompt: "the land ".repeat(200), choices: ["a", "b"], completion: "a" }]);
   await expect(evaluate(model, { task: choices })).rejects.toThrow(
     /Cannot score "t.jsonl, line 1": it has \d+ tokens, but the context is 256/,

@@ -20,6 +20,8 @@ export interface TaskOptions {
   readonly maxTokens?: number;
   /** Answers must follow their line's `schema`, or that of calls of its `tools`. */
   readonly constrain?: boolean;
+  /** Lines whose prompt does not fit the context: an error (the default), or counted as wrong. Not for "choice". */
+  readonly long?: "error" | "wrong";
   /** Text that ends an answer. Default: a line end, for `prompt` lines of "exact" and "label". */
   readonly stop?: string | readonly string[];
   /** Of the bootstrap. Default 1. */
@@ -58,6 +60,8 @@ export interface TaskResult extends Scores {
   readonly lines_total: number;
   readonly bits_per_weight: number;
   readonly max_tokens?: number;
+  /** Of these lines the prompt did not fit. */
+  readonly lines_too_long?: number;
 }
 
 /** Answers asked for at a time: more than run at once, so that none waits for a slow one. */
@@ -74,7 +78,17 @@ export async function evaluateTask(model: Model, options: TaskOptions): Promise<
 
 async function answer(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
   const { adapter, constrain, task } = options;
-  const ask: Ask = (line, { maxTokens, stop, signal }) => {
+  let lines_too_long = 0;
+  const ask: Ask = (line, settings) => {
+    const given = askModel(line, settings);
+    if (options.long !== "wrong") return given;
+    return given.then(undefined, (error) => {
+      if (error.code !== "context_length_exceeded") throw error;
+      lines_too_long++;
+      return { text: "", finishReason: "prompt too long" };
+    });
+  };
+  const askModel: Ask = (line, { maxTokens, stop, signal }) => {
     const schema = constrain ? schemaOf(line, task.name) : undefined;
     const given = { temperature: 0, maxTokens, stop, signal };
     const settings = { ...given, ...(adapter && { adapter }), ...(schema !== undefined && { schema }) };
@@ -85,7 +99,11 @@ async function answer(model: Model, lines: readonly TaskLine[], options: TaskOpt
   const maxTokens =
     options.maxTokens ??
     answerRoom(lines, (text) => model.tokenizer.encode(text, { addSpecial: false }).length);
-  const whole = (part: GradedAnswers): TaskResult => ({ ...part, bits_per_weight: model.bitsPerWeight });
+  const whole = (part: GradedAnswers): TaskResult => ({
+    ...part,
+    bits_per_weight: model.bitsPerWeight,
+    ...(lines_too_long > 0 && { lines_too_long }),
+  });
   const { onProgress, ...rest } = options;
   const result = await gradeAnswers(ask, lines, {
     ...rest,
@@ -104,10 +122,10 @@ export type Ask = (
 ) => PromiseLike<{ readonly text: string; readonly finishReason: string }>;
 
 /** Figures of answers, whoever gave them. */
-export type GradedAnswers = Omit<TaskResult, "bits_per_weight">;
+export type GradedAnswers = Omit<TaskResult, "bits_per_weight" | "lines_too_long">;
 
 export interface GradeOptions
-  extends Omit<TaskOptions, "adapter" | "constrain" | "limit" | "onProgress" | "maxTokens"> {
+  extends Omit<TaskOptions, "adapter" | "constrain" | "long" | "limit" | "onProgress" | "maxTokens"> {
   readonly maxTokens: number;
   readonly onProgress?: (progress: {
     readonly done: number;

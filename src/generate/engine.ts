@@ -78,8 +78,11 @@ export class Engine {
     const { length, tokens } = sequence;
     if (length === 0) throw new RangeError("Cannot generate: the prompt has 0 tokens, wanted at least 1");
     if (sequence.sample && sequence.maxTokens > 0 && length >= this.ctx)
-      throw new RangeError(
-        `Cannot generate: the prompt has ${length} tokens, but a context of ${this.ctx} has room for ${this.ctx - 1} and an answer`,
+      throw Object.assign(
+        new RangeError(
+          `Cannot generate: the prompt has ${length} tokens, but a context of ${this.ctx} has room for ${this.ctx - 1} and an answer`,
+        ),
+        { code: "context_length_exceeded" },
       );
     if (length > this.ctx)
       throw new RangeError(`Cannot compute logits of ${length} tokens: the context is ${this.ctx}`);

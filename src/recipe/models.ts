@@ -45,6 +45,10 @@ export interface EvaluateStep extends Pick<LoadModelOptions, "kv" | "quantize" |
   readonly metric?: Metric;
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
+  /** Answers must follow the schema of their line. */
+  readonly constrain?: boolean;
+  /** Prompts that do not fit: "error", or "wrong". */
+  readonly long?: "error" | "wrong";
   readonly seed?: number;
   /** Tokens of a window of text, or of a prompt and its answer. */
   readonly ctx?: number;
@@ -133,7 +137,7 @@ export async function evaluateStep(
     );
   if (task !== undefined && basePath !== undefined)
     throw new TypeError("Cannot evaluate a task with base: it compares texts");
-  const { stride, maxTokens, stop, seed, ctx, limit } = options;
+  const { stride, maxTokens, stop, constrain, long, seed, ctx, limit } = options;
   const how: LoadModelOptions = {
     ...(kv && { kv }),
     ...(quantize && { quantize }),
@@ -157,6 +161,8 @@ export async function evaluateStep(
       ...(adapter && { adapter }),
       ...(maxTokens !== undefined && { maxTokens }),
       ...(stop && { stop }),
+      ...(constrain !== undefined && { constrain }),
+      ...(long && { long }),
       ...(seed !== undefined && { seed }),
     });
   }
