@@ -57,6 +57,45 @@ describe("pages of verbs", () => {
   });
 });
 
+// Options with their values, and arguments, as the program reads them. Files that values name need not be there.
+test("commands in shell blocks can be called so", () => {
+  const wrong: string[] = [];
+  let commands = 0;
+  for (const [page, text] of [...pages, ["../README", read(join(ROOT, "README.md"))] as const])
+    for (const [, block] of text.matchAll(/```sh\n(.*?)```/gs))
+      for (const line of lines(block!)) {
+        const [, verb, rest] = /\bnpx pith ([a-z]+)(.*)/.exec(line) ?? [];
+        const command = program().commands.find((one) => one.name() === verb);
+        if (!command) continue;
+        commands++;
+        const said = `${page}: ${line.trim()}`;
+        command.configureOutput({ writeErr: () => {} });
+        try {
+          const { operands, unknown } = command.parseOptions(words(rest!));
+          const known = unknown.filter((word) => !GLOBAL.includes(word));
+          if (known.length > 0) wrong.push(`${said}: ${known.join(" ")}`);
+          const wanted = command.registeredArguments;
+          const most = wanted.at(-1)?.variadic ? Infinity : wanted.length;
+          const least = wanted.filter(({ required }) => required).length;
+          if (operands.length < least || operands.length > most)
+            wrong.push(`${said}: ${operands.length} arguments`);
+          for (const option of command.options.filter(({ mandatory }) => mandatory))
+            if (command.getOptionValue(option.attributeName()) === undefined)
+              wrong.push(`${said}: without ${option.long}`);
+        } catch (error) {
+          if (!/Cannot read it/.test(String(error))) wrong.push(`${said}: ${error}`);
+        }
+      }
+  expect(wrong).toEqual([]);
+  expect(commands).toBeGreaterThan(80);
+});
+
+/** Words of a line of the shell, without its comment and what it is piped into. */
+function words(line: string): string[] {
+  const plain = line.replace(/\s(#|>|\|).*$/, "");
+  return (plain.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', ""));
+}
+
 test("links lead to what is there", () => {
   const wrong: string[] = [];
   for (const file of ["README.md", "ARCHITECTURE.md", ...names.map((name) => `docs/${name}`)])
