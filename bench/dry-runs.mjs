@@ -1,10 +1,10 @@
 // What the steps towards a model of one's own take for models of the published shapes, as the dry runs tell it: the tables of
 // docs/your-own-model.md. Folders have the right config.json, a tokenizer, and a model.safetensors with every tensor in its
 // header and nothing but a hole behind it, so no weights are needed and the zeros take no disk.
-// Command: node bench/dry-runs.mjs [name ...] [--no-time] [--pairs: those alone]   (needs dist/ and the addon: npm run build)
+// Command: node bench/dry-runs.mjs [name ...] [--no-time | --time: without LoRA | --pairs: those alone]   (needs dist/ and the addon: npm run build)
 //
-// Times are taken with one thread, as the time that it had the processor, and given for two by SPEEDUP: other work on the
-// machine shows less then. On an idle one, `pith tune --dry-run` says them itself.
+// Times are those of steps by one thread, as it had the processor, and given for two by SPEEDUP: other work on the machine
+// shows less then. On an idle one, `pith tune --dry-run` says them itself.
 import {
   closeSync,
   copyFileSync,
@@ -18,7 +18,7 @@ import {
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { dryDistill } from "../dist/distill/index.js";
-import { dryRun, dryRunQuantize, inspect } from "../dist/index.js";
+import { dryRunQuantize, inspect } from "../dist/index.js";
 import { definitionOf, openModel, parseConfig } from "../dist/models/index.js";
 import { prepare } from "../dist/train/index.js";
 import { cache } from "./models.mjs";
@@ -128,26 +128,26 @@ function place(name) {
 }
 
 /**
- * A dry run by one thread, its time as if the thread had been alone.
- * @template {{ seconds: number }} T @param {() => Promise<T>} work
+ * What a tuning would take, and of `steps` of them (after a first one) the time that the processor had.
+ * @param {string} path @param {import("../dist/train/index.js").PrepareOptions} options @param {number} steps
  */
-async function alone(work) {
-  const [started, cpu] = [performance.now(), process.cpuUsage()];
-  const result = await work();
-  const { user, system } = process.cpuUsage(cpu);
-  return {
-    ...result,
-    hours: (result.seconds * (user + system)) / 1000 / (performance.now() - started) / SPEEDUP / 3600,
-  };
-}
-
-/** What a tuning would take. @param {string} path @param {import("../dist/train/index.js").PrepareOptions} options */
-async function planned(path, options) {
+async function planned(path, options, steps) {
   const model = await openModel(path);
   const prepared = await prepare(model, options, new AbortController().signal);
-  prepared.close();
-  await model.close();
-  return prepared.plan;
+  try {
+    const { learner, data, plan } = prepared;
+    let micros = 0;
+    for (let i = 0; steps > 0 && i <= steps; i++) {
+      const before = process.cpuUsage();
+      await learner.step(data.step(i).batches, { lr: 0 });
+      const { user, system } = process.cpuUsage(before);
+      if (i > 0) micros += user + system;
+    }
+    return { plan, hours: steps > 0 ? ((micros / steps) * data.steps) / SPEEDUP / 3.6e9 : undefined };
+  } finally {
+    prepared.close();
+    await model.close();
+  }
 }
 
 const gib = (/** @type {number} */ bytes) => (bytes / 2 ** 30).toFixed(1);
@@ -171,8 +171,9 @@ const tables = {
   sizes: [["base", "parameters", "16 bits", "4 bits (q4_k)", "memory at work", "licence"]],
   tuning: [["base", "LoRA", "QLoRA", "time of either"]],
   quantizing: [["base", "rtn", "gptq", "learned"]],
-  distilling: [["teacher", "student", "method", "memory", "time"]],
+  distilling: [["teacher", "student", "method", "memory"]],
 };
+const timeAlone = process.argv.includes("--time");
 const pairsAlone = process.argv.includes("--pairs");
 for (const name of pairsAlone ? [] : names) {
   const path = place(name);
@@ -190,14 +191,17 @@ for (const name of pairsAlone ? [] : names) {
   const { plan } = rtn;
   // Both methods take about as long; one is timed.
   const how = { ...settings, compute: /** @type {const} */ ("bf16") };
-  const lora = await planned(path, { ...how, method: "lora" });
-  const qlora = timed
-    ? await alone(() => dryRun(path, { ...how, method: "qlora" }, { samples: 0 }))
-    : { hours: undefined, plan: await planned(path, { ...how, method: "qlora" }) };
+  const lora = timeAlone ? undefined : await planned(path, { ...how, method: "lora" }, 0);
+  const qlora = await planned(path, { ...how, method: "qlora" }, timed ? 2 : 0);
   const size = `${(plan.parameters / 1e6).toFixed(0)} M`;
   const at_work = plan.bytes.after + kv + work;
   tables.sizes.push([name, size, mib(plan.bytes.f16), mib(plan.bytes.after), mib(at_work), LICENCES[name]]);
-  tables.tuning.push([name, mib(lora.memory.total), mib(qlora.plan.memory.total), time(qlora.hours)]);
+  tables.tuning.push([
+    name,
+    lora ? mib(lora.plan.memory.total) : "",
+    mib(qlora.plan.memory.total),
+    time(qlora.hours),
+  ]);
   tables.quantizing.push([name, ...[rtn, gptq, learned].map(({ memory }) => mib(memory.total))]);
   console.error(`${name}: ${qlora.plan.tokens} tokens, micro-batches of ${qlora.plan.size.tokens}`);
 }
@@ -211,8 +215,8 @@ for (const [teacher, student, method] of PAIRS.filter(
     on_policy: 0,
     compute: /** @type {const} */ ("bf16"),
   };
-  const result = await alone(() => dryDistill(place(student), how, { samples: 0 }));
-  tables.distilling.push([teacher, student, method, mib(result.plan.memory.total), time(result.hours)]);
+  const result = await dryDistill(place(student), how, { samples: 0 });
+  tables.distilling.push([teacher, student, method, mib(result.plan.memory.total)]);
 }
 for (const [header, ...rows] of Object.values(tables)) {
   row(...header);
