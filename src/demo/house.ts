@@ -1,6 +1,6 @@
-// A house with words of its own for what its tools do, and sentences in them. The words are made up for each run.
+// A house with words of its own for what its tools do, and sentences in them. Which words mean what is drawn for each run.
 
-import { type Chance, type Example, generator, type Invented, sentenceFor } from "./invent.ts";
+import { type Chance, type Example, type Invented, sentenceFor } from "./invent.ts";
 
 export interface House {
   readonly tools: readonly Invented[];
@@ -9,6 +9,15 @@ export interface House {
   /** `n` different sentences, as many of each tool. */
   sentences(chance: Chance, n: number): Promise<Example[]>;
 }
+
+/** Everyday words, which mean something else in a house: verbs that take "ed", and nouns. */
+const VERBS = "iron butter comb sail peel salt fold dust park plant polish toast mop brush pepper boil".split(
+  " ",
+);
+const NOUNS =
+  "sparrow kettle pancake ladder violin button lantern turnip cactus teapot pillow carrot saddle walnut marble bucket".split(
+    " ",
+  );
 
 /** Marks that keep what is between them from being misspelt: those of the generator's sentences. */
 const kept = (word: string) => `\uE000${word}\uE001`;
@@ -38,9 +47,8 @@ const WITHOUT = [
  * have the nouns: what one house says means another tool in the other.
  */
 export async function makeHouses(tools: readonly Invented[], chance: Chance): Promise<[House, House]> {
-  const word = await inventor(chance);
-  const [a, b, c] = [word(), word(), word()];
-  const [x, y] = [word(), word()];
+  const [a, b, c] = chance.some(VERBS, 3) as [string, string, string];
+  const [x, y] = chance.some(NOUNS, 2) as [string, string];
   return [houseOf(tools, [a, b, c], [x, y]), houseOf(tools, [a, c, b], [y, x])];
 }
 
@@ -66,20 +74,5 @@ function houseOf(tools: readonly Invented[], verbs: readonly string[], nouns: re
       }
       return chance.shuffle(out);
     },
-  };
-}
-
-/** Gives words that are no other's. */
-async function inventor(chance: Chance): Promise<() => string> {
-  const { syllables } = await generator();
-  const given: string[] = [];
-  return () => {
-    for (;;) {
-      const word = syllables(chance, 1, 2);
-      if (word.length < 4 || word.length > 7 || given.some((one) => one.slice(0, 3) === word.slice(0, 3)))
-        continue;
-      given.push(word);
-      return word;
-    }
   };
 }

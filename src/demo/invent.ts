@@ -55,7 +55,6 @@ interface Parts {
     calls: readonly Clause["args"][],
     lower: boolean,
   ) => { readonly text: string; readonly calls: readonly { readonly [name: string]: unknown }[] };
-  readonly syllables: (chance: Chance, low?: number, high?: number) => string;
   readonly inOrder: (
     tool: Tool,
     args: { readonly [name: string]: unknown },
@@ -79,7 +78,7 @@ let loaded: Promise<Parts> | undefined;
 /** The generator, of the package's own files. */
 export function generator(): Promise<Parts> {
   loaded ??= (async () => {
-    const names = ["random", "tools", "alike", "sentences", "lexicon", "format", "procedural"];
+    const names = ["random", "tools", "alike", "sentences", "format", "procedural"];
     const from = (name: string) =>
       import(new URL(`../../models/caller/data/${name}.mjs`, import.meta.url).href) as Promise<object>;
     return Object.assign({}, ...(await Promise.all(names.map(from)))) as Parts;

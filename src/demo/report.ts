@@ -41,5 +41,5 @@ const STYLE = `
 body { max-width: 60rem; } figure { max-width: 46rem; }
 pre { overflow-x: auto; background: var(--grid); padding: .6rem .8rem; font-size: .8rem; }
 .took { color: var(--dim); font-size: .8rem; }
-td { font-size: .85rem; }
+.wide td { font-size: .85rem; } .wide th, .wide td { padding-right: 1rem; }
 `;

@@ -114,6 +114,20 @@ export const taskLine = (tools: readonly Tool[], { text, answer }: Example): str
 export const answerText = (answer: readonly ToolCall[]): string =>
   JSON.stringify(answer.map(({ name, arguments: args }) => ({ name, arguments: args })));
 
+/** JSON of calls as a reader takes it in: confirm(id: "885"). Anything else is left as it is. */
+export function asCalls(text: string): string {
+  try {
+    const list = JSON.parse(text) as readonly ToolCall[];
+    const call = ({ name, arguments: args }: ToolCall) =>
+      `${name}(${Object.entries(args)
+        .map(([key, value]) => `${key}: ${JSON.stringify(value)}`)
+        .join(", ")})`;
+    return list.length === 0 ? "no function fits" : list.map(call).join("; ");
+  } catch {
+    return text;
+  }
+}
+
 /** Answers of the model to sentences, constrained to the tools. */
 export async function answered(
   { model, signal, tell }: Work,

@@ -62,11 +62,11 @@ ${htmlTable(
   tools.map((tool) => [signature(tool), tool.description ?? ""]),
 )}
 ${htmlTable(
-  ["sentence", "answer", "ms", ""],
+  ["sentence", "answer", "milliseconds", ""],
   asked.map((one) => [
     one.sentence,
     said(one.answer),
-    one.ms.toFixed(1),
+    one.ms.toFixed(one.ms < 100 ? 1 : 0),
     one.wanted === undefined ? "" : isRight(one) ? "right" : `wrong: wanted ${answerText(one.wanted)}`,
   ]),
 )}`,

@@ -7,6 +7,7 @@ import { ADAPTER } from "../adapter.ts";
 import {
   answered,
   answerText,
+  asCalls,
   computing,
   count,
   type Found,
@@ -83,7 +84,7 @@ async function run(work: Work): Promise<Found> {
     },
     page: `<p>${
       words.length > 0
-        ? `A house has words of its own, made up for this run: ${words.map(([word, means]) => `<b>${escapeXml(word)}</b> means ${escapeXml(means)}`).join(", ")}.`
+        ? `A house has words of its own, drawn for this run: ${words.map(([word, means]) => `<b>${escapeXml(word)}</b> means ${escapeXml(means)}`).join(", ")}.`
         : "Your examples."
     } Of ${held.length} sentences that were held out, the model answered <b>${before.right}</b> right. It got ${examples.length} other examples and learned for ${learned.seconds.toFixed(0)} seconds, as an adapter beside its unchanged weights. Then it answered <b>${after.right}</b> of the ${held.length} right.</p>
 <figure>${lineChart({ title: "Loss while it learned", x: "step", from: 0, series: [{ name: "loss", kind: "smooth", colour: 1, points: learned.records.flatMap(({ step, loss }) => (loss === undefined ? [] : [[step, loss] as const])) }] })}</figure>
@@ -93,19 +94,17 @@ ${htmlTable(
     .slice(0, SHOWN)
     .map((row) => [
       row.text,
-      `${mark(row.before.right)} ${row.before.answer}`,
+      `${mark(row.before.right)} ${asCalls(row.before.answer)}`,
       row.after.answer === row.before.answer
         ? `${mark(row.after.right)} the same`
-        : `${mark(row.after.right)} ${row.after.answer}`,
+        : `${mark(row.after.right)} ${asCalls(row.after.answer)}`,
     ]),
 )}
 ${
   order.some(({ after }) => !after.right)
     ? `<p>Still wrong: ${order
         .filter(({ after }) => !after.right)
-        .map(
-          ({ text, answer }) => `“${escapeXml(text)}” (wanted <code>${escapeXml(answerText(answer))}</code>)`,
-        )
+        .map(({ text, answer }) => `“${escapeXml(text)}” (wanted ${escapeXml(asCalls(answerText(answer)))})`)
         .join("; ")}.</p>`
     : ""
 }`,
