@@ -3,8 +3,9 @@
 // node models/caller/prepare.mjs --out folder [--snips folder|files] [--clinc data_full.json] [--bfcl folder]
 //   [--procedural 60000] [--seed 1] [--snips-test folder|files] [--clinc-test data_full.json]
 //
-// train.jsonl, skills.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. In skills.jsonl, for the
-// end of training, what is known by heart has more room. tokenizer.txt: what the vocabulary is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
+// train.jsonl, skills.jsonl, drills.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. In
+// skills.jsonl, for later training, what is known by heart has more room; drills.jsonl, for its end, varies it more widely.
+// tokenizer.txt: what the vocabulary is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
 // are the task, unless --snips-test names the test files (validate_*.json). CLINC150: the task is the part "test" of the
 // file, or of --clinc-test, else "val".
 
@@ -13,7 +14,15 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ChatTemplate } from "../../dist/tokenizer/index.js";
 import { readBfcl } from "./data/bfcl.mjs";
-import { CLINC, clincParts, clincTools, clincTurn, varyClinc } from "./data/clinc.mjs";
+import {
+  CLINC,
+  clincByIntent,
+  clincParts,
+  clincTools,
+  clincTurn,
+  mixClinc,
+  varyClinc,
+} from "./data/clinc.mjs";
 import { answerText, Renderer } from "./data/format.mjs";
 import { farQuestions, Procedural } from "./data/procedural.mjs";
 import { Chance } from "./data/random.mjs";
@@ -47,6 +56,7 @@ const jsonl = (name, rows) =>
 /** Train and dev samples, as text of JSON; figures by name. */
 const train = [];
 const skills = [];
+const drills = [];
 const dev = [];
 const figures = new Map();
 const note = (name, n = 1) => figures.set(name, (figures.get(name) ?? 0) + n);
@@ -113,6 +123,12 @@ if (args.snips) {
   for (const utterance of kept)
     for (let i = 0; i < 8; i++)
       add(skills, "skills snips", SNIPS, [snipsTurn(i < 2 ? utterance : varySnips(utterance, values, more))]);
+  const wide = root.fork("snips drills");
+  for (const utterance of kept)
+    for (let i = 0; i < 9; i++) {
+      const varied = i === 0 ? utterance : varySnips(utterance, values, wide, true);
+      add(drills, "drills snips", SNIPS, [snipsTurn(varied)]);
+    }
   jsonl(
     "snips.task.jsonl",
     test.map((one, i) => taskLine(SNIPS, snipsTurn(one), i === 0)),
@@ -144,6 +160,13 @@ if (args.clinc) {
   for (const row of parts.train)
     for (let i = 0; i < (row[1] === "oos" ? 20 : 6); i++)
       add(skills, "skills clinc150", CLINC, [clincTurn(i < 2 ? row : varyClinc(row, more))]);
+  const wide = root.fork("clinc150 drills");
+  const byIntent = clincByIntent(parts.train);
+  for (const row of parts.train)
+    for (let i = 0; i < (row[1] === "oos" ? 20 : 10); i++)
+      add(drills, "drills clinc150", CLINC, [clincTurn(i < 2 ? row : mixClinc(row, byIntent, wide))]);
+  for (const text of farQuestions(wide, 1500))
+    add(drills, "drills clinc150 out of scope", CLINC, [{ text, answer: [] }]);
   jsonl(
     "clinc150.task.jsonl",
     parts.test.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0)),
@@ -163,6 +186,10 @@ if (count > 0) {
   for (let i = 0; i < count / 5; i++) {
     const { tools, turns } = source.sample();
     add(skills, "skills procedural", tools, turns);
+  }
+  for (let i = 0; i < count / 2; i++) {
+    const { tools, turns } = source.sample();
+    add(drills, "drills procedural", tools, turns);
   }
   const unseen = new Procedural(seed, "dev");
   for (let i = 0; i < 150; i++) {
@@ -192,6 +219,7 @@ const write = (name, samples) => {
 const shuffled = root.fork("order").shuffle(train);
 write("train.jsonl", shuffled);
 write("skills.jsonl", root.fork("order of skills").shuffle(skills));
+write("drills.jsonl", root.fork("order of drills").shuffle(drills));
 write("dev.jsonl", dev);
 const text = createWriteStream(join(args.out, "tokenizer.txt"));
 const some = shuffled.slice(0, 40_000);

@@ -53,7 +53,7 @@ const alone = step.train({
   save_steps: 250,
 });
 
-/** The end of its training: more of what it is to know by heart. */
+/** More of what it is to know by heart. */
 const skilled = step.tune({
   model: alone,
   method: "full",
@@ -71,9 +71,27 @@ const skilled = step.tune({
   save_steps: 250,
 });
 
+/** The end of its training: the same and new tools, in wider variations. */
+const drilled = step.tune({
+  model: skilled,
+  method: "full",
+  data: data.file("drills.jsonl"),
+  eval: data.file("dev.jsonl"),
+  long: "cut",
+  seed: 3,
+  epochs: 1,
+  batch_tokens: 8192,
+  lr: 1e-3,
+  min_lr: 1e-5,
+  warmup_steps: 50,
+  compute: "bf16",
+  eval_steps: 250,
+  save_steps: 250,
+});
+
 /** Learned on answers of the kinds it is for. */
 const q4 = step.quantize({
-  model: skilled,
+  model: drilled,
   to: "q4_k",
   method: "learned",
   calibration: data.file("train.jsonl"),
@@ -82,7 +100,7 @@ const q4 = step.quantize({
 
 /** Out of the same weights: linears of three values, taught by what they were. */
 const three = step.tune({
-  model: skilled,
+  model: drilled,
   method: "ternary",
   data: data.file("skills.jsonl"),
   eval: data.file("dev.jsonl"),
@@ -108,7 +126,7 @@ const domains = step.run({
 });
 const adapterOf = (domain) =>
   step.tune({
-    model: skilled,
+    model: drilled,
     method: "lora",
     rank: 8,
     data: domains.file(`${domain}/train.jsonl`),
@@ -134,6 +152,7 @@ export default defineRecipe({
     tokenizer,
     alone,
     skilled,
+    drilled,
     q4,
     three,
     ternary,
@@ -145,5 +164,5 @@ export default defineRecipe({
     clinc150,
     unseen,
   },
-  outputs: { ".": skilled, "caller-q4.gguf": q4, "caller-ternary.gguf": ternary, ...adapters },
+  outputs: { ".": drilled, "caller-q4.gguf": q4, "caller-ternary.gguf": ternary, ...adapters },
 });

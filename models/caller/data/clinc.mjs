@@ -67,3 +67,25 @@ export function varyClinc([text, intent], chance) {
   }
   return [words.join(" "), intent];
 }
+
+/** Sentences by their intent. */
+export function clincByIntent(rows) {
+  const all = new Map();
+  for (const [text, intent] of rows) all.set(intent, [...(all.get(intent) ?? []), text]);
+  return all;
+}
+
+/** A heavy edit: crossed with another sentence of the same intent, or behind it; then up to three light ones, words lost. */
+export function mixClinc([text, intent], byIntent, chance) {
+  let mixed = text;
+  const other = chance.pick(byIntent.get(intent));
+  const kind = intent === "oos" ? 1 : chance.next();
+  if (kind < 0.2) {
+    const [a, b] = [text.split(" "), other.split(" ")];
+    mixed = [...a.slice(0, Math.ceil(a.length / 2)), ...b.slice(Math.floor(b.length / 2))].join(" ");
+  } else if (kind < 0.3) mixed = `${text} ${other}`;
+  for (let i = chance.int(0, 3); i > 0; i--) [mixed] = varyClinc([mixed, intent], chance);
+  const lost = chance.hit(0.5) ? 0.1 : 0;
+  const words = mixed.split(" ").filter(() => !chance.hit(lost));
+  return [words.length > 2 ? words.join(" ") : mixed, intent];
+}

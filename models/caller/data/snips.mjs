@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import { CITIES, COUNTRIES, CUISINES, GENRES, STATES } from "./places.mjs";
 import { hashOf } from "./random.mjs";
 
 export const SNIPS = "@snips";
@@ -111,15 +112,20 @@ export function slotValues(utterances) {
   return values;
 }
 
-/** The utterance with values of the same slots from other ones, and sometimes in lower case. */
-export function varySnips({ intent, parts }, values, chance) {
+/**
+ * The utterance with values of the same slots from other ones, and sometimes in lower case.
+ * @param wide also with what is commonly known to be such a value, and with more mixtures of names
+ */
+export function varySnips({ intent, parts }, values, chance, wide = false) {
   const lower = chance.hit(0.25);
   return {
     intent,
     parts: parts.map(({ text, entity }) => {
       const swap = entity && !FIXED.has(entity) && chance.hit(0.7);
       const [, before, , after] = /^(\s*)(.*?)(\s*)$/s.exec(text);
-      let value = swap ? `${before}${valueFor(entity, values, chance)}${after}` : text;
+      let value = swap
+        ? `${before}${wide && chance.hit(0.5) ? wideValue(entity, values, chance) : valueFor(entity, values, chance)}${after}`
+        : text;
       if (lower) value = value.toLowerCase();
       return { text: value, ...(entity && { entity }) };
     }),
@@ -144,4 +150,35 @@ function valueFor(entity, values, chance) {
   // The beginning of one name and the end of another.
   const [a, b] = [value.split(" "), chance.pick(values.get(entity)).split(" ")];
   return [...a.slice(0, Math.ceil(a.length / 2)), ...b.slice(Math.floor(b.length / 2))].join(" ");
+}
+
+/** Names that everyone knows, by slot. */
+const KNOWN = new Map([
+  ["country", COUNTRIES],
+  ["state", STATES],
+  ["city", CITIES],
+  ["genre", GENRES],
+  ["cuisine", CUISINES],
+]);
+const MIXED = new Set([
+  ...NAMES,
+  "city",
+  "restaurant_name",
+  "poi",
+  "geographic_poi",
+  "location_name",
+  "served_dish",
+]);
+
+function wideValue(entity, values, chance) {
+  const known = KNOWN.get(entity);
+  if (known && chance.hit(entity === "city" ? 0.2 : 0.8)) return chance.pick(known);
+  if (!MIXED.has(entity)) return chance.pick(values.get(entity));
+  // Words of two or three names, in their order.
+  const names = Array.from({ length: chance.int(1, 3) }, () => chance.pick(values.get(entity)).split(" "));
+  const words = names.flatMap((name) => {
+    const from = chance.int(0, name.length - 1);
+    return name.slice(from, from + chance.int(1, Math.ceil(5 / names.length)));
+  });
+  return words.join(" ");
 }
