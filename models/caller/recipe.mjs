@@ -141,7 +141,13 @@ const adapterOf = (domain) =>
     eval_steps: 100,
   });
 const [energy, pets, chemistry] = ["energy", "pets", "chemistry"].map(adapterOf);
-const adapters = { "adapters/energy": energy, "adapters/pets": pets, "adapters/chemistry": chemistry };
+const fields = { energy, pets, chemistry };
+const adapters = Object.fromEntries(
+  Object.entries(fields).flatMap(([field, adapter]) => [
+    [`adapters/${field}`, adapter],
+    [`adapters/${field}/tools.json`, domains.file(`${field}/tools.json`)],
+  ]),
+);
 
 /** A model of a tenth, for one skill: what its teacher adds to the same samples. */
 const music = step.run({
@@ -189,7 +195,7 @@ const measured = Object.entries({ caller: drilled, q4, ternary, alone, mini, tau
       }),
     ]),
 );
-const learned = Object.entries({ energy, pets, chemistry }).flatMap(([domain, adapter]) => [
+const learned = Object.entries(fields).flatMap(([domain, adapter]) => [
   [
     `before-${domain}`,
     step.evaluate({ model: drilled, task: domains.file(`${domain}/listed.task.jsonl`), long: "wrong" }),
