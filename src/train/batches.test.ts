@@ -58,6 +58,15 @@ test("every sample is trained on once an epoch, whole and within the limits, wha
   );
 });
 
+test("steps that are fewer than the epochs give are the same steps, and take no room for the rest", () => {
+  const items = Array.from({ length: 30 }, (_, i) => sample(3 + (i % 9), i + 1));
+  const options = { limits: LIMITS, batch_tokens: 20, seed: 1 };
+  const all = packedBatches(items, { ...options, epochs: 7 });
+  const few = packedBatches(items, { ...options, epochs: 1e9, max_steps: all.steps - 1 });
+  expect(few.steps).toBe(all.steps - 1);
+  for (let i = 0; i < few.steps; i++) expect(few.step(i)).toEqual(all.step(i));
+});
+
 test("a step is the same whenever it is asked for, and another seed or epoch gives another order", () => {
   const items = Array.from({ length: 40 }, (_, i) => sample(3 + (i % 9), i + 1));
   const options = { limits: LIMITS, batch_tokens: 50, epochs: 2, seed: 1 };

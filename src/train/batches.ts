@@ -54,15 +54,20 @@ export function packedBatches(items: readonly Item[], options: PackedOptions): B
   for (const [name, value] of Object.entries({ batch_tokens, epochs }))
     if (!(value > 0)) throw new RangeError(`Cannot train with ${name} ${value}: wanted more than 0`);
   checkItems(items, limits);
-  const order = new Uint32Array(Math.ceil(items.length * epochs));
-  for (let epoch = 0; epoch < epochs; epoch++) {
+  const lengths = Int32Array.from(items, rows);
+  // As many passes as the steps can need at most, and one: what lies behind them is not laid out.
+  const largest = lengths.reduce((most, length) => Math.max(most, length), batch_tokens);
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const passes = Math.min(epochs, 1 + Math.ceil(((max_steps ?? Infinity) * largest) / tokens));
+  const order = new Uint32Array(Math.ceil(items.length * passes));
+  for (let epoch = 0; epoch < passes; epoch++) {
     const [at, shuffled] = [
       epoch * items.length,
       new Random(seed, STREAM.order, epoch).permutation(items.length),
     ];
     order.set(shuffled.subarray(0, order.length - at), at);
   }
-  const ends = cut(order, Int32Array.from(items, rows), batch_tokens);
+  const ends = cut(order, lengths, batch_tokens);
   return {
     steps: Math.min(ends.length, max_steps ?? Infinity),
     step(i) {
