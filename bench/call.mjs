@@ -49,7 +49,7 @@ console.log(
   `${"ms".padEnd(48)}${["first", "p99", "whole", "p99", "a token", "tokens"].map((x) => x.padStart(x === "tokens" ? 8 : 9)).join("")}`,
 );
 for (const path of models) {
-  await using model = await loadModel(path, { threads, sequences: 1 });
+  const model = await loadModel(path, { threads, sequences: 1 });
   const times = [];
   const asked = [];
   // The first sentence computes the tools and compiles the schema.
@@ -66,6 +66,7 @@ for (const path of models) {
     asked.push({ ids, tokens });
   }
   report(`${path}: pith, ${(100 * share(times)).toFixed(0)} % of the time in tokens`, times);
+  await model.close();
   if (!path.endsWith(".gguf")) continue;
   const peer = await ask({ file: path, threads, asked });
   if (peer) report(`${path}: node-llama-cpp`, peer);
