@@ -199,10 +199,12 @@ describe.skipIf(!existsSync(join(model, "model.safetensors")))("the whole of it,
       expect(readdirSync(out)).toContain(name);
     const aborted = new AbortController();
     const second = demo({ fast: true, out, model, signal: aborted.signal });
-    for await (const { stage } of second)
-      if (stage === "working") aborted.abort(new Error("enough"));
-      else if (aborted.signal.aborted) break;
-    await expect(second.result).rejects.toThrow();
+    const followed = async () => {
+      for await (const { stage } of second) if (stage === "working") aborted.abort(new Error("enough"));
+    };
+    await expect(followed()).rejects.toThrow("enough");
+    await expect(second.result).rejects.toThrow("enough");
+    expect(readdirSync(folder).filter((name) => name.includes("shown"))).toEqual(["shown"]);
     expect(JSON.parse(readFileSync(join(out, "demo.json"), "utf8")).seed).toBe(1);
   });
 });
