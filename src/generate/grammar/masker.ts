@@ -24,7 +24,7 @@ export interface TokenMasker {
    * @throws {Error} when the token does not fit, or it takes too long
    */
   mask(): Uint32Array | Promise<Uint32Array>;
-  /** Ends it. More than once is no error. */
+  /** Ends it; a mask that is awaited is an error. More than once is none. */
   close(): void;
 }
 
@@ -162,7 +162,8 @@ class GrammarWorker {
       },
       close: () => {
         if (!this.#open.delete(id)) return;
-        this.#pending.delete(id);
+        // Whoever waits for a mask hears that there will be none.
+        this.#settle(id, { error: "its text was closed" });
         if (!this.ended) this.#send({ kind: "close", id });
         if (this.idle) this.#onIdle();
       },

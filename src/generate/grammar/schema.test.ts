@@ -131,6 +131,22 @@ describe("a masker", () => {
     }
   });
 
+  it("leaves nobody waiting for a mask of a text that is closed, before or after it was wanted", async () => {
+    const maskers = await Promise.all(Array.from({ length: 40 }, () => grammars.open(grammar)));
+    for (const masker of maskers) masker.ask();
+    const wanted = maskers.toReversed().map((masker, i) => {
+      if (i % 2) masker.close();
+      const mask = (async () => masker.mask())().then(
+        () => "made",
+        (error: Error) => error.message,
+      );
+      masker.close();
+      return mask;
+    });
+    const said = new Set(await Promise.all(wanted));
+    expect([...said].filter((one) => one !== "made")).toEqual(["Cannot constrain: its text was closed"]);
+  });
+
   it("says that the model was closed to those who wait", async () => {
     const own = new Grammars(tokenizer, SIZE + 3, new Set([EOS]));
     const masker = await own.open(grammar);
