@@ -1,5 +1,6 @@
 // Bringing a model from the hub into the cache: list, choose, download in parallel, check, link, and only then name it.
 
+import { randomBytes } from "node:crypto";
 import { copyFile, link, mkdir, readlink, rename, rm, stat, statfs, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { writeFileAtomic } from "../formats/write.ts";
@@ -152,10 +153,14 @@ async function linkBlob(path: string, blob: string): Promise<void> {
   const target = relative(dirname(path), blob);
   if ((await readlink(path).catch(() => undefined)) === target) return;
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
-  await rm(temporary, { force: true });
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`; // of this call: others may be at the same link
   await symlink(target, temporary)
     .catch(() => link(blob, temporary))
     .catch(() => copyFile(blob, temporary));
-  await rename(temporary, path);
+  try {
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
 }
