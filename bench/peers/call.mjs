@@ -1,16 +1,8 @@
 // node-llama-cpp for call.mjs: prompts that share a beginning, answers of a given length; times of each on one line.
 import { text } from "node:stream/consumers";
-import { getLlama, LlamaLogLevel } from "node-llama-cpp";
+import { llama } from "./llama.mjs";
 
 const { file, threads, asked } = JSON.parse(await text(process.stdin));
-const llama = await getLlama({
-  gpu: false,
-  build: "never",
-  skipDownload: true,
-  progressLogs: false,
-  logLevel: LlamaLogLevel.error,
-  maxThreads: 0,
-});
 const model = await llama.loadModel({ modelPath: file });
 const context = await model.createContext({ contextSize: 512, sequences: 1, threads });
 const sequence = context.getSequence();

@@ -1,16 +1,7 @@
 // node-llama-cpp as one engine of the comparison: its own process, its own package folder.
-import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 import { answer } from "../child.mjs";
+import { llama } from "./llama.mjs";
 
-// Started at once, so that a cold start counts what a program that imports the package would wait for.
-const llama = await getLlama({
-  gpu: false,
-  build: "never",
-  skipDownload: true,
-  progressLogs: false,
-  logLevel: LlamaLogLevel.error,
-  maxThreads: 0,
-});
 /** @type {import("node-llama-cpp").LlamaModel} */
 let model;
 /** @type {import("node-llama-cpp").LlamaContext} */

@@ -55,41 +55,23 @@ const alone = step.train({
   save_steps: 250,
 });
 
-/** More of what it is to know by heart. */
-const skilled = step.tune({
-  model: alone,
-  method: "full",
-  data: data.file("skills.jsonl"),
+const further = {
   eval: data.file("dev.jsonl"),
   long: "cut",
-  seed: 2,
-  epochs: 1,
   batch_tokens: 8192,
   lr: 1e-3,
   min_lr: 1e-5,
-  warmup_steps: 50,
   compute: "bf16",
   eval_steps: 250,
   save_steps: 250,
-});
+};
+const onward = { ...further, method: "full", epochs: 1, warmup_steps: 50 };
+
+/** More of what it is to know by heart. */
+const skilled = step.tune({ ...onward, model: alone, data: data.file("skills.jsonl"), seed: 2 });
 
 /** The end of its training: the same and new tools, in wider variations. */
-const drilled = step.tune({
-  model: skilled,
-  method: "full",
-  data: data.file("drills.jsonl"),
-  eval: data.file("dev.jsonl"),
-  long: "cut",
-  seed: 3,
-  epochs: 1,
-  batch_tokens: 8192,
-  lr: 1e-3,
-  min_lr: 1e-5,
-  warmup_steps: 50,
-  compute: "bf16",
-  eval_steps: 250,
-  save_steps: 250,
-});
+const drilled = step.tune({ ...onward, model: skilled, data: data.file("drills.jsonl"), seed: 3 });
 
 /** Learned on answers of the kinds it is for. */
 const q4 = step.quantize({
@@ -102,19 +84,12 @@ const q4 = step.quantize({
 
 /** Out of the same weights: linears of three values, taught by what they were. */
 const three = step.tune({
+  ...further,
   model: drilled,
   method: "ternary",
   data: data.file("skills.jsonl"),
-  eval: data.file("dev.jsonl"),
-  long: "cut",
   seed: 1,
   max_steps: 500,
-  batch_tokens: 8192,
-  lr: 1e-3,
-  min_lr: 1e-5,
-  compute: "bf16",
-  eval_steps: 250,
-  save_steps: 250,
 });
 const ternary = step.quantize({ model: three, to: "tq2_0", method: "rtn" });
 
@@ -150,7 +125,7 @@ const adapters = Object.fromEntries(
 );
 
 /** A model of a tenth, for one skill: what its teacher adds to the same samples. */
-const music = step.run({
+const oneSkill = step.run({
   inputs: { drills: data.file("drills.jsonl") },
   async run({ inputs: { drills }, out }) {
     const lines = (await readFile(drills, "utf8")).split("\n").filter((line) => line.includes('"@snips"'));
@@ -158,7 +133,7 @@ const music = step.run({
   },
 });
 const short = {
-  data: music.file("train.jsonl"),
+  data: oneSkill.file("train.jsonl"),
   eval_share: 0.003,
   long: "cut",
   seed: 1,
@@ -225,7 +200,7 @@ export default defineRecipe({
     energy,
     pets,
     chemistry,
-    music,
+    oneSkill,
     mini,
     taught,
     ...Object.fromEntries([...measured, ...learned]),

@@ -22,6 +22,7 @@ import { teach } from "./steps/teach.ts";
 import type { DemoEvent, DemoOptions, DemoResult } from "./types.ts";
 import {
   type Amounts,
+  engineOf,
   FAST,
   type Material,
   type Step,
@@ -72,8 +73,7 @@ async function run(
       const loading = performance.now();
       await using model = await loadModel(path, {
         sequences: SEQUENCES,
-        ...(options.backend && { backend: options.backend }),
-        ...(options.threads && { threads: options.threads }),
+        ...engineOf(options),
         signal,
       });
       const shared = {

@@ -1,8 +1,8 @@
 // Tools and examples of the user's own: read, checked against each other, and a share of the examples held out.
 
-import { readFile } from "node:fs/promises";
 import { callAnswer } from "../evaluate/calls.ts";
 import { parseTask } from "../evaluate/index.ts";
+import { readText } from "../evaluate/read-text.ts";
 import { matchesSchema } from "../evaluate/schema.ts";
 import { jsonOf } from "../evaluate/task-file.ts";
 import { type Json, parseJson } from "../formats/json.ts";
@@ -17,10 +17,7 @@ const HELD = 4;
 /** @param given a JSON file, or the list @throws {TypeError} naming the tool */
 export async function ownTools(given: string | readonly unknown[]): Promise<Tool[]> {
   if (typeof given !== "string") return readTools(given);
-  const text = await readFile(given, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`Cannot read ${JSON.stringify(given)}: ${error.code}, wanted a JSON file of tools`);
-  });
-  return readTools(parseJson(text, given));
+  return readTools(parseJson(await readText(given), given));
 }
 
 /**
@@ -32,10 +29,7 @@ export async function ownExamples(
   tools: readonly Tool[],
   chance: Chance,
 ): Promise<{ readonly examples: Example[]; readonly held: Example[] }> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`Cannot read ${JSON.stringify(path)}: ${error.code}, wanted JSONL of examples`);
-  });
-  const { lines } = parseTask(text, path, "calls");
+  const { lines } = parseTask(await readText(path), path, "calls");
   const all = lines.map(({ line, prompt, messages, completion }): Example => {
     const fail = (message: string): never => {
       throw new TypeError(`Cannot use ${JSON.stringify(`${path}, line ${line}`)}: ${message}`);

@@ -165,13 +165,18 @@ export function stepsIn(
   return Math.max(8, Math.min(most, Math.floor((seconds * plan.steps) / all)));
 }
 
+/** Where it is computed, as the user said. */
+export const engineOf = ({ backend, threads }: DemoOptions) => ({
+  ...(backend && { backend }),
+  ...(threads && { threads }),
+});
+
 /** Options of training that all steps share. */
-export const computing = ({ options: { backend, threads }, signal, seed }: Work) => ({
+export const computing = ({ options, signal, seed }: Work) => ({
   compute: "bf16" as const,
   seed: seed % 2 ** 31,
   signal,
-  ...(backend && { backend }),
-  ...(threads && { threads }),
+  ...engineOf(options),
 });
 
 /** "pith-demo/adapter" as a word of a command line. */

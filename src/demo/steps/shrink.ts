@@ -15,6 +15,7 @@ import { type Example, generator } from "../invent.ts";
 import {
   computing,
   count,
+  engineOf,
   type Found,
   followed,
   type Step,
@@ -39,8 +40,7 @@ const AT_ONCE = 32;
 
 async function run(work: Work): Promise<Found> {
   const { amounts, path, place, shown, signal, made, tell, options, model } = work;
-  const { backend, threads } = options;
-  const engine = { ...(backend && { backend }), ...(threads && { threads }) };
+  const engine = engineOf(options);
   const names = { teacher: "teacher", pruned: "cut", student: "student", ternary: "ternary" };
 
   await fuseAdapter(path, made.adapter!, place(names.teacher), signal);

@@ -3,18 +3,8 @@
 import type { GenerationResult } from "../../generate/index.ts";
 import { htmlTable } from "../../report/page.ts";
 import { escapeXml } from "../../report/svg.ts";
-import { dryRun, tune } from "../../train/index.ts";
-import { ADAPTER } from "../adapter.ts";
-import {
-  asCalls,
-  computing,
-  type Found,
-  followed,
-  type Step,
-  shellWord,
-  stepsIn,
-  type Work,
-} from "../work.ts";
+import { ADAPTER, learnAdapter } from "../adapter.ts";
+import { asCalls, type Found, type Step, shellWord, type Work } from "../work.ts";
 
 /** Most tokens of an answer. */
 const ROOM = 128;
@@ -24,22 +14,11 @@ const WAYS = [undefined, "house", "neighbour"] as const;
 const nameOf = (way: string | undefined) => way ?? "no adapter";
 
 async function run(work: Work): Promise<Found> {
-  const { model, material, amounts, path, place, shown, signal, tell } = work;
-  tell("looking how fast it learns", 0, 1);
-  const options = { ...ADAPTER, ...computing(work), data: place("neighbour.jsonl") };
-  const most = Math.ceil(ADAPTER.max_steps / 2);
-  const steps = stepsIn(
-    amounts.neighbour_seconds,
-    await dryRun(path, { ...options, epochs: 1 }, { samples: 0 }),
-    most,
-  );
-  const out = place("neighbour");
-  await followed(
-    work,
-    "another adapter learns",
-    tune(path, { ...options, out, max_steps: steps, epochs: 1e6 }),
-  );
-  await model.adapter(out, { name: "neighbour" });
+  const { model, material, amounts, path, shown, signal, tell } = work;
+  await learnAdapter(work, {
+    ...{ name: "neighbour", folder: "neighbour", data: "neighbour.jsonl", what: "another adapter learns" },
+    ...{ seconds: amounts.neighbour_seconds, most: Math.ceil(ADAPTER.max_steps / 2) },
+  });
 
   const { tools, held } = material;
   const sentences = held.slice(0, SENTENCES).map(({ text }) => text);

@@ -2,43 +2,28 @@
 
 import { htmlTable } from "../../report/page.ts";
 import { escapeXml, lineChart } from "../../report/svg.ts";
-import { dryRun, tune } from "../../train/index.ts";
-import { ADAPTER } from "../adapter.ts";
+import { ADAPTER, learnAdapter } from "../adapter.ts";
 import {
   answered,
   answerText,
   asCalls,
-  computing,
   count,
   type Found,
-  followed,
   type Step,
   shellWord,
-  stepsIn,
   type Work,
 } from "../work.ts";
 
 const SHOWN = 6;
 
 async function run(work: Work): Promise<Found> {
-  const { model, material, amounts, path, place, shown, made, tell } = work;
+  const { material, amounts, path, shown, made } = work;
   const { tools, examples, held, words } = material;
   const before = await answered(work, "before", tools, held);
-  tell("looking how fast it learns", 0, 1);
-  const data = place("examples.jsonl");
-  const options = { ...ADAPTER, ...computing(work), data };
-  const steps = stepsIn(
-    amounts.adapter_seconds,
-    await dryRun(path, { ...options, epochs: 1 }, { samples: 0 }),
-    ADAPTER.max_steps,
-  );
-  const out = place("adapter");
-  const learned = await followed(
-    work,
-    "learning",
-    tune(path, { ...options, out, max_steps: steps, epochs: 1e6 }),
-  );
-  await model.adapter(out, { name: "house" });
+  const { out, steps, learned } = await learnAdapter(work, {
+    ...{ name: "house", folder: "adapter", data: "examples.jsonl", what: "learning" },
+    ...{ seconds: amounts.adapter_seconds, most: ADAPTER.max_steps },
+  });
   made.adapter = out;
   const after = await answered(work, "after", tools, held, "house");
 
