@@ -4,6 +4,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -16,7 +20,7 @@ namespace {
 
 struct Found {
   const char* names[32];
-  const Isa* sets[4];
+  const Isa* sets[5];
   int nsets;
 };
 
@@ -39,6 +43,16 @@ uint64_t saved_registers(const Leaf& one) {
   return uint64_t(high) << 32 | low;
 }
 
+// Linux keeps the tiles' registers (8 KiB a thread) only for processes that ask.
+bool tiles_granted() {
+#if defined(PITH_TILES)
+  constexpr int ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18;
+  return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+  return false;
+#endif
+}
+
 Found find() {
   Found f = {};
   Leaf one = leaf(1, 0), seven = leaf(7, 0), more = leaf(7, 1);
@@ -57,8 +71,13 @@ Found find() {
   avx512 &= has("avx512bw", zmm && (seven.b >> 30 & 1));
   avx512 &= has("avx512vl", zmm && (seven.b >> 31 & 1));
   avx512 &= has("avx512vnni", zmm && (seven.c >> 11 & 1));
-  has("avx512bf16", zmm && (more.a >> 5 & 1));
+  bool bf16 = has("avx512bf16", zmm && (more.a >> 5 & 1));
+  bool amx = (saved >> 17 & 3) == 3 && (seven.d >> 24 & 1) && (seven.d >> 22 & 1);   // amx-tile, amx-bf16
+  [[maybe_unused]] bool tiles = has("amx", avx2 && avx512 && bf16 && amx && tiles_granted());
   has("avxvnni", ymm && (more.a >> 4 & 1));
+#if defined(PITH_HAVE_AVX512) && defined(PITH_TILES)
+  if (tiles) f.sets[f.nsets++] = &isa_amx;
+#endif
 #if defined(PITH_HAVE_AVX512)
   if (avx2 && avx512) f.sets[f.nsets++] = &isa_avx512;
 #endif

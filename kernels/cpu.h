@@ -17,8 +17,13 @@ struct Isa {
   size_t (*sample_scratch)(const int32_t* ints, int row, int32_t vocab);
   uint64_t (*read)(const uint8_t* data, size_t bytes);
   EncodeFn encode;
+  bool tiles;   // Run::tiles of its programs
 };
-extern const Isa isa_scalar, isa_avx2, isa_avx512, isa_neon, isa_dotprod, isa_i8mm;
+// Matrix tiles: asking Linux for them is all that is written, and compilers have them since then.
+#if defined(__x86_64__) && defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define PITH_TILES
+#endif
+extern const Isa isa_scalar, isa_avx2, isa_avx512, isa_amx, isa_neon, isa_dotprod, isa_i8mm;
 
 // The instruction sets this build holds and this processor runs, best first. `count` is at least 1.
 const Isa* const* isas(int* count);

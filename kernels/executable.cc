@@ -178,6 +178,7 @@ napi_value js_program(napi_env env, napi_callback_info info) {
   e->work = work;
   e->done = done;
   e->run.meet = pool_meet;
+  e->run.tiles = isa->tiles;
   const char* what = "a program";
   size_t wanted = bytes;
   bool good = region_alloc(&e->block, bytes);

@@ -219,10 +219,13 @@ static void gemm(float* c, int64_t ldc, int64_t N, int64_t M, int64_t K, const f
 struct Part {
   int64_t m0, m1, p0, p1;
 };
-static Part part_of(int64_t M, int64_t N, int threads, int thread) {
+// `tiles`: multiplying costs little beside the packing of A, which each thread does for its rows.
+static Part part_of(int64_t M, int64_t N, int threads, int thread, bool tiles = false) {
   int64_t panels = (N + 15) / 16;
   Part s = {0, M, 0, panels};
-  if (panels >= threads * 4 || panels * 16 > M)
+  if (tiles && M >= N)
+    share(M, 32, threads, thread, &s.m0, &s.m1);
+  else if (panels >= threads * 4 || panels * 16 > M)
     share(panels, panels >= threads * 8 ? 4 : 2, threads, thread, &s.p0, &s.p1);
   else
     share(M, MR, threads, thread, &s.m0, &s.m1);

@@ -12,8 +12,10 @@
 
 static bool bf16_products() { return __builtin_cpu_supports("avx512bf16"); }
 
-constexpr int64_t KP = 256;  // pairs of k packed at a time
-constexpr int64_t PAIRS_B = KP * NC, PAIRS_A = KP * MC, PAIRS_T = KP * 2 * 32;
+constexpr int64_t KP = 256;  // pairs of k packed at a time: whole groups of 16, to which what is packed is filled up with zeros
+constexpr int64_t MC_BF16 = 128;
+constexpr int64_t PAIRS_B = KP * NC, PAIRS_A = KP * MC_BF16, PAIRS_T = KP * 2 * 32;
+PITH_INLINE int64_t whole_pairs(int64_t kc) { return (kc + 31) / 32 * 16; }
 static_assert((PAIRS_B + PAIRS_A + PAIRS_T) * 4 <= int64_t(LOCAL_BYTES));
 
 // Pairs (lo, hi) of 16 columns as words.
@@ -135,8 +137,7 @@ PITH_BF16 static void pair_transposed(uint32_t* dst, const float* src, int64_t l
 
 // B = wᵀ, panels of w's rows p ..., columns k ... k + kc. `temporary`: PAIRS_T floats.
 static void pack_nt_bf16(uint32_t* dst, const Tensor& w, int64_t p, int64_t panels, int64_t k, int64_t kc, float* temporary) {
-  int64_t pairs = (kc + 1) / 2;
-  for (int64_t i = 0; i < panels; i++, dst += pairs * 16) {
+  for (int64_t i = 0; i < panels; i++, dst += whole_pairs(kc) * 16) {
     int64_t row = (p + i) * 16, n = w.rows - row < 16 ? w.rows - row : 16;
     if (w.packed) {
       tile(temporary, w.type, w.data + (p + i) * panel_bytes(w.type, w.cols), k, kc);
@@ -149,7 +150,7 @@ static void pack_nt_bf16(uint32_t* dst, const Tensor& w, int64_t p, int64_t pane
 
 // B = a dense matrix as it lies: panels of its columns p ..., rows k ... k + kc.
 static void pack_nn_bf16(uint32_t* dst, const float* b, int64_t cols, int64_t p, int64_t panels, int64_t k, int64_t kc) {
-  int64_t pairs = (kc + 1) / 2;
+  int64_t pairs = whole_pairs(kc);
   for (int64_t j = 0; j < kc; j += 16)  // a few rows at a time: whole stretches of memory are read
     for (int64_t i = 0; i < panels; i++) {
       int64_t column = (p + i) * 16;
@@ -160,7 +161,7 @@ static void pack_nn_bf16(uint32_t* dst, const float* b, int64_t cols, int64_t p,
 // The same of a packed weight.
 static void pack_nn_packed_bf16(uint32_t* dst, const Tensor& w, int64_t p, int64_t panels, int64_t k, int64_t kc,
                                 float* temporary) {
-  int64_t pairs = (kc + 1) / 2;
+  int64_t pairs = whole_pairs(kc);
   for (int64_t i = 0; i < panels; i += 2) {
     int64_t n = panels - i < 2 ? panels - i : 2;
     pack_nn_packed(temporary, w, p + i, n, k, kc);
@@ -183,10 +184,12 @@ PITH_BF16 static void pair_tiles(uint32_t* dst, const float* a, int64_t cs, int6
   }
 }
 
+#include "gemm_tiles.h"
+
 // As `gemm`; `pack(dst, p, panels, k, kc, temporary)`. A lies along k (cs 1) or its rows lie side by side (rs 1).
 template <class Pack>
 static void gemm_bf16(float* c, int64_t ldc, int64_t N, int64_t M, int64_t K, const float* a, int64_t rs, int64_t cs,
-                      int64_t p0, int64_t p1, bool add, uint8_t* local, Pack pack) {
+                      int64_t p0, int64_t p1, bool add, bool tiles, uint8_t* local, Pack pack) {
   uint32_t *bp = (uint32_t*)local, *ap = bp + PAIRS_B;
   float* temporary = (float*)(ap + PAIRS_A);
   if (K == 0 && !add) {
@@ -194,15 +197,26 @@ static void gemm_bf16(float* c, int64_t ldc, int64_t N, int64_t M, int64_t K, co
     for (int64_t i = 0; i < M; i++)
       for (int64_t j = p0 * 16; j < end; j++) c[i * ldc + j] = 0;
   }
+  if (tiles) tiles_begin();
+  const int64_t most = tiles ? MC_BF16 : MC;
   for (int64_t p = p0; p < p1; p += NC / 16) {
     int64_t panels = p1 - p < NC / 16 ? p1 - p : NC / 16;
     for (int64_t k = 0; k < K; k += KP * 2) {
-      int64_t kc = K - k < KP * 2 ? K - k : KP * 2, pairs = (kc + 1) / 2, step = pairs * 16;
+      int64_t kc = K - k < KP * 2 ? K - k : KP * 2, pairs = (kc + 1) / 2, stride = whole_pairs(kc), step = stride * 16;
       bool more = add || k > 0;
       pack(bp, p, panels, k, kc, temporary);
-      for (int64_t i = 0; i < M; i += MC) {
-        int64_t m = M - i < MC ? M - i : MC, tile = MR * pairs, trs = pairs, tcs = 1;
+      for (int64_t q = 0; q < panels && pairs < stride; q++)
+        __builtin_memset(bp + q * step + pairs * 16, 0, size_t(stride - pairs) * 64);
+      for (int64_t i = 0; i < M; i += most) {
+        int64_t m = M - i < most ? M - i : most, tile = MR * pairs, trs = pairs, tcs = 1;
         const float* at = a + i * rs + k * cs;
+        if (tiles) {
+          int64_t column = p * 16, width = N - column < panels * 16 ? N - column : panels * 16;
+          if (cs == 1) tile_rows(ap, at, rs, m, kc);
+          else tile_columns(ap, at, cs, m, kc);
+          block_tiles(c + i * ldc + column, ldc, m, width, ap, bp, step, stride / GROUP, more);
+          continue;
+        }
         if (cs == 1)
           pair_rows(ap, pairs, at, rs, m, kc);
         else
@@ -229,6 +243,7 @@ static void gemm_bf16(float* c, int64_t ldc, int64_t N, int64_t M, int64_t K, co
       }
     }
   }
+  if (tiles) tiles_end();
 }
 #else
 PITH_INLINE bool bf16_products() { return false; }
@@ -238,24 +253,24 @@ PITH_INLINE bool bf16_products() { return false; }
 
 // This thread's panels p0 .. p1 of C [M, N] (+)= A wᵀ, A's rows `rs` apart; w [N, K] of any type.
 static void times_transposed(float* c, int64_t ldc, int64_t M, const float* a, int64_t rs, const Tensor& w, int64_t p0,
-                             int64_t p1, bool add, [[maybe_unused]] bool bf16, uint8_t* local) {
+                             int64_t p1, bool add, [[maybe_unused]] bool bf16, const Run& run, int thread) {
 #if defined(PITH_BF16)
   if (bf16)
-    return gemm_bf16(c, ldc, w.rows, M, w.cols, a, rs, 1, p0, p1, add, local,
+    return gemm_bf16(c, ldc, w.rows, M, w.cols, a, rs, 1, p0, p1, add, run.tiles, run.local[thread],
                      [&](uint32_t* dst, int64_t p, int64_t panels, int64_t k, int64_t kc, float* temporary) {
                        pack_nt_bf16(dst, w, p, panels, k, kc, temporary);
                      });
 #endif
-  gemm(c, ldc, w.rows, M, w.cols, a, rs, 1, p0, p1, add, local,
+  gemm(c, ldc, w.rows, M, w.cols, a, rs, 1, p0, p1, add, run.local[thread],
        [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) { pack_nt(dst, w, p, panels, k, kc); });
 }
 
 // C [M, K] (+)= A w, w [N, K] of any type.
 static void times_weight(float* c, int64_t ldc, int64_t M, const float* a, int64_t rs, const Tensor& w, int64_t p0, int64_t p1,
-                         bool add, [[maybe_unused]] bool bf16, uint8_t* local) {
+                         bool add, [[maybe_unused]] bool bf16, const Run& run, int thread) {
 #if defined(PITH_BF16)
   if (bf16)
-    return gemm_bf16(c, ldc, w.cols, M, w.rows, a, rs, 1, p0, p1, add, local,
+    return gemm_bf16(c, ldc, w.cols, M, w.rows, a, rs, 1, p0, p1, add, run.tiles, run.local[thread],
                      [&](uint32_t* dst, int64_t p, int64_t panels, int64_t k, int64_t kc, float* temporary) {
                        if (w.packed)
                          pack_nn_packed_bf16(dst, w, p, panels, k, kc, temporary);
@@ -263,7 +278,7 @@ static void times_weight(float* c, int64_t ldc, int64_t M, const float* a, int64
                          pack_nn_bf16(dst, (const float*)w.data, w.cols, p, panels, k, kc);
                      });
 #endif
-  gemm(c, ldc, w.cols, M, w.rows, a, rs, 1, p0, p1, add, local,
+  gemm(c, ldc, w.cols, M, w.rows, a, rs, 1, p0, p1, add, run.local[thread],
        [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) {
          if (w.packed)
            pack_nn_packed(dst, w, p, panels, k, kc);
@@ -274,15 +289,15 @@ static void times_weight(float* c, int64_t ldc, int64_t M, const float* a, int64
 
 // C [M, K] (+)= aᵀ b, a's rows `lda` apart, T of them; b [T, K] dense.
 static void transposed_times(float* c, int64_t ldc, int64_t M, int64_t T, const float* a, int64_t lda, const float* b,
-                             int64_t K, int64_t p0, int64_t p1, bool add, [[maybe_unused]] bool bf16, uint8_t* local) {
+                             int64_t K, int64_t p0, int64_t p1, bool add, [[maybe_unused]] bool bf16, const Run& run, int thread) {
 #if defined(PITH_BF16)
   if (bf16)
-    return gemm_bf16(c, ldc, K, M, T, a, 1, lda, p0, p1, add, local,
+    return gemm_bf16(c, ldc, K, M, T, a, 1, lda, p0, p1, add, run.tiles, run.local[thread],
                      [&](uint32_t* dst, int64_t p, int64_t panels, int64_t k, int64_t kc, float*) {
                        pack_nn_bf16(dst, b, K, p, panels, k, kc);
                      });
 #endif
-  gemm(c, ldc, K, M, T, a, 1, lda, p0, p1, add, local,
+  gemm(c, ldc, K, M, T, a, 1, lda, p0, p1, add, run.local[thread],
        [&](float* dst, int64_t p, int64_t panels, int64_t k, int64_t kc) { pack_nn(dst, b, K, p, panels, k, kc); });
 }
 
@@ -299,10 +314,10 @@ static void matmul_nt_bf16(const Run& run, const Node& node, int thread) {
   const Tensor &y = *node.t[0], &x = *node.t[1], &w = *node.t[2];
   const Tensor* added = node.ninputs > 2 ? node.t[3] : nullptr;
   int64_t N = w.rows, K = w.cols, T = N > 0 ? y.rows * y.cols / N : 0;
-  Part s = part_of(T, N, run.threads, thread);
+  Part s = part_of(T, N, run.threads, thread, run.tiles);
   begin_with((float*)y.data, added, N, s);
   times_transposed((float*)y.data + s.m0 * N, N, s.m1 - s.m0, (const float*)x.data + s.m0 * K, K, w, s.p0, s.p1, added,
-                   bf16_products(), run.local[thread]);
+                   bf16_products(), run, thread);
 }
 
 // [y [T, K]], [x [T, N], w [N, K], (added)]; ints: bf16. x w; w of any type, packed or dense.
@@ -310,18 +325,20 @@ static void matmul_nn(const Run& run, const Node& node, int thread) {
   const Tensor &y = *node.t[0], &x = *node.t[1], &w = *node.t[2];
   const Tensor* added = node.ninputs > 2 ? node.t[3] : nullptr;
   int64_t N = w.rows, K = w.cols, T = N > 0 ? x.rows * x.cols / N : 0;
-  Part s = part_of(T, K, run.threads, thread);
+  bool bf16 = node.i[0] && bf16_products();
+  Part s = part_of(T, K, run.threads, thread, bf16 && run.tiles);
   begin_with((float*)y.data, added, K, s);
   times_weight((float*)y.data + s.m0 * K, K, s.m1 - s.m0, (const float*)x.data + s.m0 * N, N, w, s.p0, s.p1, added,
-               node.i[0] && bf16_products(), run.local[thread]);
+               bf16, run, thread);
 }
 
 // C [N, K] (+)= aᵀ b, a [T, N], b [T, K].
 static void product_tn(const Run& run, const Node& node, bool add, int thread) {
   const Tensor &a = *node.t[1], &b = *node.t[2];
-  Part s = part_of(a.cols, b.cols, run.threads, thread);
+  bool bf16 = node.i[0] && bf16_products();
+  Part s = part_of(a.cols, b.cols, run.threads, thread, bf16 && run.tiles);
   transposed_times((float*)node.t[0]->data + s.m0 * b.cols, b.cols, s.m1 - s.m0, a.rows, (const float*)a.data + s.m0, a.cols,
-                   (const float*)b.data, b.cols, s.p0, s.p1, add, node.i[0] && bf16_products(), run.local[thread]);
+                   (const float*)b.data, b.cols, s.p0, s.p1, add, bf16, run, thread);
 }
 // [y], [a, b]; ints: bf16
 static void matmul_tn(const Run& run, const Node& node, int thread) { product_tn(run, node, false, thread); }

@@ -76,6 +76,10 @@ const Kernel* PITH_PASTE(kernels_, PITH_ISA)(int* count) {
 }
 
 const Isa PITH_PASTE(isa_, PITH_ISA) = {PITH_QUOTE(PITH_ISA), PITH_PASTE(kernels_, PITH_ISA), sampler::sample_row,
-                                        sampler::scratch_bytes, PITH_ISA::read, PITH_ISA::encode};
+                                        sampler::scratch_bytes, PITH_ISA::read, PITH_ISA::encode, false};
+#if defined(__AVX512F__) && defined(PITH_TILES)
+// The same kernels; products of bf16 are on tiles.
+const Isa isa_amx = {"amx", kernels_avx512, sampler::sample_row, sampler::scratch_bytes, avx512::read, avx512::encode, true};
+#endif
 
 }  // namespace pith

@@ -92,8 +92,7 @@ static void run_distillation(const Run& run, const Distillation& k, int thread) 
         if (k.named) return;
         int64_t e = k.b->cols, begin, end;
         share((common(k) + 15) / 16, 4, run.threads, thread, &begin, &end);
-        times_transposed(theirs, step, rows, (const float*)k.a->data + r0 * e, e, *k.b, begin, end, false, k.l.bf16,
-                         run.local[thread]);
+        times_transposed(theirs, step, rows, (const float*)k.a->data + r0 * e, e, *k.b, begin, end, false, k.l.bf16, run, thread);
       },
       [&](float* row, int64_t r0, int64_t r) {
         distillation_row(k, row, theirs + r * step, r0 + r, (float*)run.local[thread]);

@@ -85,7 +85,7 @@ static void run_rows(const Run& run, const Loss& l, int64_t most, Fill fill, OfR
     const float* a = xs + r0 * d;
     meet();
     share((V_ + 15) / 16, 4, run.threads, thread, &begin, &end);
-    times_transposed(logits, ld, rows, a, d, w, begin, end, false, l.bf16, local);
+    times_transposed(logits, ld, rows, a, d, w, begin, end, false, l.bf16, run, thread);
     fill(r0, rows);
     meet();
     share(rows, 1, run.threads, thread, &begin, &end);
@@ -93,12 +93,12 @@ static void run_rows(const Run& run, const Loss& l, int64_t most, Fill fill, OfR
     if (!l.dx && !l.sum) continue;
     meet();
     if (l.dx) {
-      Part s = part_of(rows, d, run.threads, thread);
-      times_weight(l.dx + (r0 + s.m0) * d, d, s.m1 - s.m0, logits + s.m0 * ld, ld, w, s.p0, s.p1, false, l.bf16, local);
+      Part s = part_of(rows, d, run.threads, thread, l.bf16 && run.tiles);
+      times_weight(l.dx + (r0 + s.m0) * d, d, s.m1 - s.m0, logits + s.m0 * ld, ld, w, s.p0, s.p1, false, l.bf16, run, thread);
     }
     if (l.sum) {
       share(V_, MR, run.threads, thread, &begin, &end);
-      transposed_times(l.sum + begin * d, d, end - begin, rows, logits + begin, ld, a, d, 0, (d + 15) / 16, true, l.bf16, local);
+      transposed_times(l.sum + begin * d, d, end - begin, rows, logits + begin, ld, a, d, 0, (d + 15) / 16, true, l.bf16, run, thread);
     }
   }
 }

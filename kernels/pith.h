@@ -61,6 +61,7 @@ struct Node {
 struct Run {
   int32_t T, S, R;
   int32_t threads;
+  bool tiles;                                 // products of bf16 may use the processor's matrix tiles
   void (*meet)(const Run& run, int thread);   // barrier inside a kernel; every thread must call it
   void* pool;
   uint8_t* shared;                            // as many bytes as the largest ScratchFn asks for, 64-byte aligned
