@@ -9,6 +9,7 @@ import { readTools, toolSchema } from "../src/tools/index.ts";
 
 const part = (name: string) => import(new URL(`../models/caller/data/${name}.mjs`, import.meta.url).href);
 const { Procedural, farQuestions } = await part("procedural");
+const { Lessons } = await part("lessons");
 const { answerText, Renderer } = await part("format");
 const { Chance } = await part("random");
 const { snipsParts, snipsTurn, slotValues, varySnips } = await part("snips");
@@ -28,6 +29,8 @@ interface Call {
   name: string;
   arguments: Record<string, unknown>;
 }
+const NUMBER =
+  /\d|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand/i;
 const samples = (seed: number, split: string, n: number): Sample[] => {
   const source = new Procedural(seed, split);
   return Array.from({ length: n }, () => source.sample());
@@ -96,6 +99,74 @@ describe("invented tools", () => {
       const prompt = template.render({ tools, messages: messages.slice(1, 2), add_generation_prompt: true });
       expect(text.startsWith(`${prompt}${answerText(turns[0]!.answer)}<|end|>`)).toBe(true);
     }
+  });
+});
+
+describe("lessons of what must not be made up", () => {
+  const draw = (seed: number, split: string, n: number): Sample[] => {
+    const source = new Lessons(seed, split);
+    return Array.from({ length: n }, () => source.sample());
+  };
+  const made = draw(1, "train", 400);
+  const turns = made.flatMap(({ tools, turns }) => turns.map((turn) => ({ tools, ...turn })));
+
+  it("are the same for the same seed, of the families of their part", () => {
+    expect(draw(1, "train", 20)).toEqual(made.slice(0, 20));
+    expect(draw(2, "train", 20)).not.toEqual(made.slice(0, 20));
+    const names = (list: Sample[]) => new Set(list.flatMap(({ tools }) => tools.map(({ name }) => name)));
+    const [seen, held] = [names(made), names(draw(1, "dev", 100))];
+    expect([...held].filter((name) => seen.has(name))).toEqual([]);
+    const source = new Lessons(1, "dev", "pets");
+    expect(source.sample(1, 2)).toMatchObject({ tools: [{}, {}], turns: [{}] });
+    // Three functions are all of this field.
+    for (let i = 0; i < 20; i++) expect(new Lessons(i, "dev", "art").sample(1, 5).turns).toHaveLength(1);
+  });
+
+  it("have answers that the schema of their tools allows, and fit the context", () => {
+    const renderer = new Renderer(template);
+    for (const [i, sample] of made.entries()) {
+      const rendered = template.render(renderer.sample(sample.tools, sample.turns));
+      expect(rendered.length, rendered).toBeLessThan(1400);
+      if (i >= 40) continue;
+      const valid = new Ajv2020({ strict: false }).compile(toolSchema(readTools(sample.tools)) as object);
+      for (const { answer, text } of sample.turns)
+        expect(valid(JSON.parse(answerText(answer))), `${text} ${answerText(answer)}`).toBe(true);
+    }
+  });
+
+  it("hold what the sentence says, and ask for all that is required and no more", () => {
+    for (const { text, answer, tools, kind } of turns) {
+      if (!Array.isArray(answer)) {
+        const { required } = tools.find(({ name }) => name === answer.name)!.parameters;
+        expect(answer.missing.length).toBeGreaterThan(0);
+        expect(answer.missing).toEqual(required.filter((name) => answer.missing.includes(name)));
+        continue;
+      }
+      expect(answer.length === 0).toBe(kind === "refusal");
+      for (const { name, arguments: args } of answer) {
+        const { properties, required } = tools.find((tool) => tool.name === name)!.parameters;
+        for (const key of required) expect(Object.keys(args)).toContain(key);
+        for (const [key, value] of Object.entries(args)) {
+          const { type, enum: options, description = "" } = properties[key]!;
+          const said = type === "array" ? (value as unknown[]) : [value];
+          if (options || /YYYY|HH:MM|code/.test(description)) continue;
+          for (const one of said) if (typeof one === "string") expect(text).toContain(one);
+          // A number has digits or words in the sentence.
+          if (type === "integer" || type === "number") expect(text).toMatch(NUMBER);
+        }
+      }
+    }
+  });
+
+  it("are questions and refusals for half, often short and of one or two tools", () => {
+    const share = (test: (turn: (typeof turns)[number]) => boolean) =>
+      turns.filter(test).length / turns.length;
+    expect(share(({ kind }) => kind === "question")).toBeGreaterThan(0.2);
+    expect(share(({ kind }) => kind === "refusal")).toBeGreaterThan(0.2);
+    expect(share(({ kind }) => kind === "call")).toBeGreaterThan(0.3);
+    expect(share(({ text }) => text.split(" ").length <= 5)).toBeGreaterThan(0.2);
+    expect(share(({ tools }) => tools.length <= 2)).toBeGreaterThan(0.5);
+    expect(share(({ answer }) => !Array.isArray(answer) && answer.missing.length > 1)).toBeGreaterThan(0.05);
   });
 });
 

@@ -7,7 +7,7 @@
 // Without test files: SNIPS' 700 utterances that prepare.mjs holds out, CLINC150's part "val" (as prepare.mjs).
 
 import { parseArgs } from "node:util";
-import { clincParts } from "./data/clinc.mjs";
+import { clincParts, clincPhrases } from "./data/clinc.mjs";
 import { Chance } from "./data/random.mjs";
 import { snipsParts, snipsTurn } from "./data/snips.mjs";
 
@@ -78,12 +78,18 @@ if (args.snips) {
 
 if (args.clinc) {
   const { train, test } = clincParts(args.clinc, args["clinc-test"]);
-  const answer = learn(train);
   const inScope = test.filter(([, intent]) => intent !== "oos");
   const out = test.filter(([, intent]) => intent === "oos");
-  // Out of scope is a label of its own, as the caller learns it.
-  const right = inScope.filter(([text, intent]) => answer(text)[0] === intent).length;
-  const refused = out.filter(([text]) => answer(text)[0] === "oos").length;
-  console.log(`CLINC150 in-scope accuracy: ${percent(right, inScope.length)}`);
-  console.log(`CLINC150 out-of-scope recall: ${percent(refused, out.length)}`);
+  const phrases = clincPhrases(300, 6000, new Chance(1, "phrases"));
+  for (const [name, rows] of [
+    ["", train],
+    [", and data/phrases", [...train, ...phrases]],
+  ]) {
+    const answer = learn(rows);
+    // Out of scope is a label of its own, as the caller learns it.
+    const right = inScope.filter(([text, intent]) => answer(text)[0] === intent).length;
+    const refused = out.filter(([text]) => answer(text)[0] === "oos").length;
+    console.log(`CLINC150${name}: in-scope accuracy ${percent(right, inScope.length)}`);
+    console.log(`CLINC150${name}: out-of-scope recall ${percent(refused, out.length)}`);
+  }
 }

@@ -3,6 +3,8 @@
 // [sentence, intent]; parts may be missing.
 
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expand, readPhrases } from "./grammar.mjs";
 
 export const CLINC = "@clinc150";
 
@@ -88,4 +90,20 @@ export function mixClinc([text, intent], byIntent, chance) {
   const lost = chance.hit(0.5) ? 0.1 : 0;
   const words = mixed.split(" ").filter(() => !chance.hit(lost));
   return [words.length > 2 ? words.join(" ") : mixed, intent];
+}
+
+/**
+ * Rows of phrases/, sentences of our own for every intent and for what is out of scope.
+ * @param share how many different ones an intent has; of oos as a number of its own
+ */
+export function clincPhrases(share, oos, chance) {
+  const { patterns, lists } = readPhrases(join(import.meta.dirname, "phrases"));
+  return [...patterns].flatMap(([intent, from]) => {
+    const wanted = intent === "oos" ? oos : share;
+    const texts = new Set();
+    // Every pattern in turn: one that says little does not come more often than one that says much.
+    for (let i = 0; texts.size < wanted && i < wanted * 4; i++)
+      texts.add(expand(from[i % from.length], lists, chance));
+    return [...texts].map((text) => [text, intent]);
+  });
 }

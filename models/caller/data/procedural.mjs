@@ -50,9 +50,9 @@ export class Procedural {
   #families;
   #byDomain = new Map();
 
-  /** @param part "train" or "dev" @param domain one field of life alone */
-  constructor(seed, part, domain) {
-    this.#chance = new Chance(seed, `procedural ${part}${domain ? ` ${domain}` : ""}`);
+  /** @param part "train" or "dev" @param domain one field of life alone @param name of the source of chance */
+  constructor(seed, part, domain, name = "procedural") {
+    this.#chance = new Chance(seed, `${name} ${part}${domain ? ` ${domain}` : ""}`);
     this.#families = familiesOf(part, seed).filter((family) => !domain || family.domain === domain);
     if (this.#families.length === 0) throw new RangeError(`No tools of ${domain} in ${part}`);
     // Every family of a thing is as likely as an action, though there are many more.
@@ -125,7 +125,7 @@ export class Procedural {
     const call = (tool, args) => ({ name: tool.name, arguments: inOrder(tool, args) });
     if (kind === "refusal") {
       if (c.hit(0.35)) return end({ text: chitchat(c), note: true }, [], []);
-      const other = this.#outside(made);
+      const other = this.outside(made);
       const said = other && clause(other, c);
       return said && end(said, [], []);
     }
@@ -165,11 +165,11 @@ export class Procedural {
     return { text: done.text, kind, answer: [call(target.tool, done.calls[0])] };
   }
 
-  /** A tool that is not there: near to one that is, or far. */
-  #outside(made) {
+  /** A tool that is not there: near to one that is, or far. Undefined: none was found. */
+  outside(made, nearness = 0.4) {
     const c = this.#chance;
     for (let tries = 0; tries < 20; tries++) {
-      const near = c.hit(0.4) ? c.pick(made).family : undefined;
+      const near = c.hit(nearness) ? c.pick(made).family : undefined;
       const family = near
         ? near.kind === "thing"
           ? this.#sibling(near)

@@ -170,21 +170,21 @@ detailed|detailed verbose include_details|flag|with details;in detail/without de
 
 /** "a b" names; several ways to one thing. */
 export const ROLES = new Map(
-  [...TABLE.trim().split("\n"), ...ownRoles].map((line) => {
-    const [key, names, kind, phrases, descriptions] = line.split("|");
-    const [yes, no] = kind === "flag" ? phrases.split("/").map((part) => part.split(";")) : [];
-    return [
-      key,
-      {
-        key,
-        names: names.split(" "),
-        kind: kind === "flag" ? { yes, no } : readKind(kind),
-        phrases: phrases.split(";"),
-        descriptions: descriptions.split(";"),
-      },
-    ];
-  }),
+  [...TABLE.trim().split("\n"), ...ownRoles].map(readRole).map((role) => [role.key, role]),
 );
+
+/** A role of a line. */
+export function readRole(line) {
+  const [key, names, kind, phrases, descriptions] = line.split("|");
+  const [yes, no] = kind === "flag" ? phrases.split("/").map((part) => part.split(";")) : [];
+  return {
+    key,
+    names: names.split(" "),
+    kind: kind === "flag" ? { yes, no } : readKind(kind),
+    phrases: phrases.split(";"),
+    descriptions: descriptions.split(";"),
+  };
+}
 
 /** A kind of the table: a name, or what stands for an enum, a number, a quantity. */
 export function readKind(text) {

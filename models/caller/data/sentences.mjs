@@ -2,10 +2,10 @@
 // Values stand between marks while a sentence is made, so that nothing but their case is touched.
 
 const [OPEN, CLOSE] = ["\uE000", "\uE001"];
-const marked = (said) => `${OPEN}${said}${CLOSE}`;
+export const marked = (said) => `${OPEN}${said}${CLOSE}`;
 
 /** What is said of one argument in a clause: { said, value }; flags have phrases of their own. */
-function valueFor(slot, chance) {
+export function valueFor(slot, chance) {
   if (slot.kind.flag) {
     const value = !chance.hit(0.3);
     return { value, phrase: chance.pick(value ? slot.kind.flag.yes : slot.kind.flag.no) };
@@ -82,14 +82,15 @@ function blockOf(parts, chance) {
 /**
  * A clause for a tool: { text, note, args }. `values`: given ones by slot name, instead of new ones.
  * @param without a slot that is not spoken of though it is required
+ * @param speak the slots to speak of, chosen already @param heads beginnings instead of the tool's
  */
-export function clause(made, chance, { without, values = {}, p = 0.4 } = {}) {
-  const chosen = chooseSlots(made, chance, p).filter((slot) => slot !== without);
+export function clause(made, chance, { without, values = {}, p = 0.4, speak, heads = made.heads } = {}) {
+  const chosen = speak ?? chooseSlots(made, chance, p).filter((slot) => slot !== without);
   const spoken = new Map(
     chosen.map((slot) => [slot.key, { slot, value: values[slot.name] ?? valueFor(slot, chance) }]),
   );
   // A beginning that speaks of an argument which is left out will not do.
-  const usable = made.heads.filter((head) => {
+  const usable = heads.filter((head) => {
     const holes = [...head.fill().matchAll(/\{(\w+)\}/g)].map(([, key]) => key);
     return holes.every((key) => spoken.has(key) || key === "id");
   });
@@ -110,8 +111,10 @@ export function clause(made, chance, { without, values = {}, p = 0.4 } = {}) {
   text = text.replace(/\s+/g, " ").trim();
   let front = "";
   if (head.block) {
-    const parts = chance.hit(0.8) ? [...rest.values()] : chance.shuffle([...rest.values()]);
+    const named = [...rest.values()].filter(({ slot }) => slot.nouns);
+    const parts = chance.hit(0.8) ? named : chance.shuffle(named);
     if (parts.length > 0) text += blockOf(parts, chance);
+    for (const { slot, value } of rest.values()) if (!slot.nouns) text += ` ${phraseOf(slot, value, chance)}`;
   } else {
     for (const { slot, value } of chance.hit(0.35)
       ? [...rest.values()]

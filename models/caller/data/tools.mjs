@@ -26,7 +26,7 @@ const plural = (noun) =>
 const withArticle = (noun) => `${/^[aeiou]/i.test(noun) ? "an" : "a"} ${noun}`;
 
 /** The argument of a role, for one schema. */
-function slotOf(role, required, style, chance, extra = {}) {
+export function slotOf(role, required, style, chance, extra = {}) {
   const kind = role.kind.yes ? { schema: { type: "boolean" }, flag: role.kind } : kindOf(role.kind, chance);
   const raw = chance.hit(0.65) ? role.names[0] : chance.pick(role.names);
   return {
@@ -129,14 +129,8 @@ function makeThing(family, chance) {
     .replaceAll("{os}", plural(noun))
     .replaceAll("{o}", noun)
     .replaceAll("{a}", withArticle(noun));
-  return toolOf(
-    family,
-    name,
-    description,
-    slots,
-    verb.heads.map((head) => ({ fill: () => fill(head) })),
-    chance,
-  );
+  const heads = verb.heads.map((head) => ({ fill: () => fill(head) }));
+  return { ...toolOf(family, name, description, slots, heads, chance), fill };
 }
 
 function makeAction(family, chance) {
