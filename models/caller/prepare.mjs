@@ -4,7 +4,9 @@
 //   [--procedural 60000] [--seed 1] [--snips-test folder|files] [--clinc-test data_full.json]
 //
 // train.jsonl, skills.jsonl, drills.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. In
-// skills.jsonl, for later training, what is known by heart has more room; drills.jsonl, for its end, varies it more widely.
+// skills.jsonl, for later training, what is known by heart has more room; drills.jsonl varies it more widely. lessons.jsonl,
+// for its end, brings sentences of our own (data/phrases), what is left out and what no function fits; teaching.jsonl and
+// taught.jsonl are more of that, with names that are commonly known (data/known), for a teacher and its student.
 // tokenizer.txt: what the vocabulary is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
 // are the task, unless --snips-test names the test files (validate_*.json). CLINC150: the task is the part "test" of the
 // file, or of --clinc-test, else "val".
@@ -18,15 +20,18 @@ import {
   CLINC,
   clincByIntent,
   clincParts,
+  clincPhrases,
   clincTools,
   clincTurn,
   mixClinc,
   varyClinc,
 } from "./data/clinc.mjs";
 import { answerText, Renderer } from "./data/format.mjs";
+import { Lessons } from "./data/lessons.mjs";
 import { farQuestions, Procedural } from "./data/procedural.mjs";
 import { Chance } from "./data/random.mjs";
 import { SNIPS, slotValues, snipsParts, snipsTools, snipsTurn, varySnips } from "./data/snips.mjs";
+import { knownSnips, phraseSnips } from "./data/snips-known.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -58,6 +63,12 @@ const train = [];
 const skills = [];
 const drills = [];
 const dev = [];
+/** Shares of the mixture of lessons. */
+const further = {
+  lessons: { to: [], share: 1, known: false },
+  teaching: { to: [], share: 0.6, known: true },
+  taught: { to: [], share: 0.6, known: true },
+};
 const figures = new Map();
 const note = (name, n = 1) => figures.set(name, (figures.get(name) ?? 0) + n);
 function add(to, name, toolset, turns) {
@@ -129,6 +140,19 @@ if (args.snips) {
       const varied = i === 0 ? utterance : varySnips(utterance, values, wide, true);
       add(drills, "drills snips", SNIPS, [snipsTurn(varied)]);
     }
+  for (const [name, { to, share, known }] of Object.entries(further)) {
+    const own = root.fork(`snips ${name}`);
+    for (const utterance of kept)
+      for (let i = 0; i < (known ? 8 : 4); i++) {
+        if (!own.hit(share)) continue;
+        const vary = known && i > 1 ? knownSnips : varySnips;
+        add(to, `${name} snips`, SNIPS, [
+          snipsTurn(i === 0 ? utterance : vary(utterance, values, own, true)),
+        ]);
+      }
+    for (let i = 0; known && i < 14_000 * share; i++)
+      add(to, `${name} snips phrases`, SNIPS, [snipsTurn(phraseSnips(values, own))]);
+  }
   jsonl(
     "snips.task.jsonl",
     test.map((one, i) => taskLine(SNIPS, snipsTurn(one), i === 0)),
@@ -167,10 +191,23 @@ if (args.clinc) {
       add(drills, "drills clinc150", CLINC, [clincTurn(i < 2 ? row : mixClinc(row, byIntent, wide))]);
   for (const text of farQuestions(wide, 1500))
     add(drills, "drills clinc150 out of scope", CLINC, [{ text, answer: [] }]);
-  jsonl(
-    "clinc150.task.jsonl",
-    parts.test.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0)),
-  );
+  for (const [name, { to, share }] of Object.entries(further)) {
+    const own = root.fork(`clinc150 ${name}`);
+    for (const row of parts.train)
+      for (let i = 0; i < 4; i++)
+        if (own.hit(share))
+          add(to, `${name} clinc150`, CLINC, [clincTurn(i < 1 ? row : mixClinc(row, byIntent, own))]);
+    for (const row of clincPhrases(500 * share, 12_000 * share, own))
+      add(to, `${name} clinc150 phrases`, CLINC, [clincTurn(own.hit(0.3) ? varyClinc(row, own) : row)]);
+  }
+  const task = (rows) => rows.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0));
+  jsonl("clinc150.task.jsonl", task(parts.test));
+  // By chance some of them are also among the sentences of our own.
+  const own = Object.values(further).flatMap(({ to }) => to);
+  const said = new Set(own.flatMap((sample) => JSON.parse(sample).messages.map(({ content }) => content)));
+  const others = parts.test.filter(([text]) => !said.has(text));
+  note("clinc150 task, also among our sentences", parts.test.length - others.length);
+  jsonl("clinc150-others.task.jsonl", task(others));
 }
 
 const kinds = new Map();
@@ -191,6 +228,17 @@ if (count > 0) {
     const { tools, turns } = source.sample();
     add(drills, "drills procedural", tools, turns);
   }
+  for (const [name, { to, share }] of Object.entries(further)) {
+    const lessons = new Lessons(root.fork(name).int(1, 1e6), "train");
+    for (let i = 0; i < (count / 2) * share; i++) {
+      const { tools, turns } = lessons.sample();
+      add(to, `${name} lessons`, tools, turns);
+    }
+    for (let i = 0; i < (count / 8) * share; i++) {
+      const { tools, turns } = source.sample();
+      add(to, `${name} procedural`, tools, turns);
+    }
+  }
   const unseen = new Procedural(seed, "dev");
   for (let i = 0; i < 150; i++) {
     const { tools, turns } = unseen.sample(3);
@@ -202,6 +250,13 @@ if (count > 0) {
     if (turns.length > 0) task.push(taskLine(tools, turns[0], task.length === 0));
   }
   jsonl("procedural-unseen.task.jsonl", task);
+  const left = new Lessons(seed, "dev");
+  const lessonsTask = [];
+  while (lessonsTask.length < 600) {
+    const { tools, turns } = left.sample(1, root.pick([1, 1, 2, 2, 3]));
+    if (turns.length > 0) lessonsTask.push(taskLine(tools, turns[0], lessonsTask.length === 0));
+  }
+  jsonl("lessons-unseen.task.jsonl", lessonsTask);
 }
 
 if (args.bfcl)
@@ -220,6 +275,8 @@ const shuffled = root.fork("order").shuffle(train);
 write("train.jsonl", shuffled);
 write("skills.jsonl", root.fork("order of skills").shuffle(skills));
 write("drills.jsonl", root.fork("order of drills").shuffle(drills));
+for (const [name, { to }] of Object.entries(further))
+  write(`${name}.jsonl`, root.fork(`order of ${name}`).shuffle(to));
 write("dev.jsonl", dev);
 const text = createWriteStream(join(args.out, "tokenizer.txt"));
 const some = shuffled.slice(0, 40_000);

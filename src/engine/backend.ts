@@ -101,7 +101,7 @@ export type LinearChange =
 
 export interface Backend {
   readonly name: "native" | "wasm" | "reference";
-  /** Instruction set in use, e.g. "avx512", "avx2", "scalar", "dotprod", "relaxed-simd". */
+  /** Instruction set in use, e.g. "amx", "avx512", "avx2", "scalar", "dotprod", "relaxed-simd". */
   readonly kernels: string;
   readonly threads: number;
   /** Row-major f32 or i32 memory, zeros unless `data` is given. Trainable parameters, tables and moments live in it. */

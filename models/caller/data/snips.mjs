@@ -133,7 +133,7 @@ export function varySnips({ intent, parts }, values, chance, wide = false) {
 }
 
 /** Slots whose words agree with the words around them. */
-const FIXED = new Set([
+export const FIXED = new Set([
   "rating_unit",
   "best_rating",
   "sort",
@@ -160,7 +160,7 @@ const KNOWN = new Map([
   ["genre", GENRES],
   ["cuisine", CUISINES],
 ]);
-const MIXED = new Set([
+export const MIXED = new Set([
   ...NAMES,
   "city",
   "restaurant_name",

@@ -13,7 +13,7 @@ export interface BackendOptions {
   /** Default: `PITH_THREADS`, else the cores that the process may use. */
   readonly threads?: number;
   /**
-   * Instruction set: "avx512", "avx2" or "scalar" of the native backend (on 64-bit Arm
+   * Instruction set: "amx", "avx512", "avx2" or "scalar" of the native backend (on 64-bit Arm
    * "i8mm", "dotprod" or "neon"), "relaxed-simd" or "simd128" of wasm. Default:
    * `PITH_KERNELS`, else the best.
    */

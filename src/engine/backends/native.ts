@@ -35,7 +35,7 @@ import { NativeExecutable } from "./native-executable.ts";
 export interface NativeOptions {
   /** Default: `PITH_THREADS`, else the cores that the process may use. */
   readonly threads?: number;
-  /** "avx512", "avx2" or "scalar"; on 64-bit Arm "i8mm", "dotprod" or "neon". Default: `PITH_KERNELS`, else the best that the machine has. */
+  /** "amx" (AVX-512 with matrix tiles, on Linux), "avx512", "avx2" or "scalar"; on 64-bit Arm "i8mm", "dotprod" or "neon". Default: `PITH_KERNELS`, else the best that the machine has. */
   readonly kernels?: string;
   /**
    * A run that touches fewer bytes than this is done on the calling thread: handing it to another one and hearing back
