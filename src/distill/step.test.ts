@@ -111,6 +111,24 @@ test.each(DISTILLATION_LOSSES)("%s and the cross-entropy are those of float64", 
   teacher.free();
 });
 
+test("a teacher whose products are in bf16 says nearly the same", async () => {
+  const [exact, rounded] = await Promise.all(
+    (["f32", "bf16"] as const).map((compute) =>
+      LocalTeacher.load(teacherModel, backend, { ctx: SIZE.ctx, vocab_size: V, compute }),
+    ),
+  );
+  for (const batch of batches) {
+    const [a, b] = [await exact!.hidden(batch), await rounded!.hidden(batch)];
+    const length = (values: Float32Array) => Math.hypot(...values);
+    const distance = length(a.map((value, i) => value - b[i]!)) / length(a);
+    expect(distance).toBeLessThan(0.02);
+    // It is another program, in bf16 only where the processor has it.
+    expect(backend.kernels === "amx" ? distance : 1).toBeGreaterThan(0);
+  }
+  exact!.free();
+  rounded!.free();
+});
+
 test("gradients are those of finite differences, and a cache of all tokens gives the same", async () => {
   const teacher = await localTeacher(1.5);
   const live = await learner("jsd", { teacher, top_k: 0, vocab_size: V });

@@ -22,7 +22,16 @@ import {
   plainModule,
   targetOf,
 } from "../models/index.ts";
-import { dims, inputs, packItems, rowsOf, type Sample, type TrainBatch } from "../train/index.ts";
+import {
+  type ComputeOptions,
+  computed,
+  dims,
+  inputs,
+  packItems,
+  rowsOf,
+  type Sample,
+  type TrainBatch,
+} from "../train/index.ts";
 import { learnedRows, type Teacher, type TeacherRows } from "./types.ts";
 
 /** Bytes of logits that are scored at a time. */
@@ -37,6 +46,8 @@ export interface LocalTeacherOptions {
   readonly vocab_size?: number;
   /** Of what `score` gives. Default 1. */
   readonly temperature?: number;
+  /** Of its hidden states' products. Default "f32"; "bf16" where the processor has them. */
+  readonly compute?: ComputeOptions["compute"];
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: LoadProgress) => void;
 }
@@ -52,6 +63,7 @@ export class LocalTeacher implements Teacher {
   private readonly backend: Backend;
   private readonly weights: ReadonlyMap<string, Storage>;
   private readonly ctx: number;
+  private readonly compute: ComputeOptions;
   private size: { tokens: number; sequences: number };
   private forward: Executable | undefined;
   private scorer: { executable: Executable; rows: number } | undefined;
@@ -60,13 +72,14 @@ export class LocalTeacher implements Teacher {
     model: OpenedModel,
     backend: Backend,
     weights: Map<string, Storage>,
-    { ctx, vocab_size = model.config.vocab_size, temperature = 1 }: LocalTeacherOptions,
+    { ctx, vocab_size = model.config.vocab_size, temperature = 1, compute = "f32" }: LocalTeacherOptions,
   ) {
     this.name = model.name;
     this.config = model.config;
     this.definition = model.definition;
     this.backend = backend;
     this.ctx = ctx;
+    this.compute = { compute };
     this.temperature = temperature;
     this.vocab_size = vocab_size;
     this.bytes = [...weights.values()].reduce((sum, { bytes }) => sum + bytes, 0);
@@ -108,7 +121,7 @@ export class LocalTeacher implements Teacher {
 
   /** Hidden states [R, d] of the rows that have a target, normed as the head wants them. */
   async hidden(batch: TrainBatch): Promise<Float32Array> {
-    this.forward ??= this.compile(fuse(recordHidden(this.definition, this.config, this.ctx)), {
+    this.forward ??= this.compile(recordHidden(this.definition, this.config, this.ctx, this.compute), {
       T: this.size.tokens,
       S: this.size.sequences,
       R: this.size.tokens,
@@ -234,9 +247,12 @@ function likeliest(k: number): SampleRow {
   };
 }
 
-/** Output `hidden` [R, d]: what the head multiplies with. Inputs as those of training. */
-function recordHidden(definition: Definition, config: Config, ctx: number): Program {
-  return record((g) => {
+/**
+ * Output `hidden` [R, d]: what the head multiplies with. Inputs as those of training. Fused but for bf16, which products of
+ * their own have.
+ */
+function recordHidden(definition: Definition, config: Config, ctx: number, options: ComputeOptions): Program {
+  const program = record((g) => {
     const plain = plainModule(g, definition, config);
     let hidden: Tensor | undefined;
     const linear: Module["linear"] = (path, x) => {
@@ -246,4 +262,5 @@ function recordHidden(definition: Definition, config: Config, ctx: number): Prog
     forward(definition, { ...plain, linear }, declareBatch(g, config, ctx, false));
     return { hidden: hidden! };
   });
+  return options.compute === "bf16" ? computed(program, options) : fuse(program);
 }

@@ -52,7 +52,11 @@ export async function openWay(
     let local: LocalTeacher | undefined;
     const load = async (): Promise<LocalTeacher> => {
       if (local) return local;
-      local = await LocalTeacher.load(model!, backend, { ctx: longest, vocab_size: V, temperature, signal });
+      const { compute } = options;
+      local = await LocalTeacher.load(model!, backend, {
+        ...{ ctx: longest, vocab_size: V, temperature, signal },
+        ...(compute && { compute }),
+      });
       opened.push(local);
       return local;
     };
