@@ -107,7 +107,7 @@ const three = step.tune({
   ...further,
   model: caller,
   method: "ternary",
-  data: data.file("skills.jsonl"),
+  data: data.file("taught.jsonl"),
   seed: 1,
   max_steps: 500,
 });
