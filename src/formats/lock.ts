@@ -1,7 +1,8 @@
 // A lock between processes: a file that holds a process id, fresh as long as its holder works.
 
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, stat, unlink, utimes } from "node:fs/promises";
+import { closeSync, openSync, writeSync } from "node:fs";
+import { mkdir, readFile, rename, stat, unlink, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,6 +16,8 @@ export interface Lock {
 const STALE_MS = 60_000;
 const BEAT_MS = 10_000;
 const POLL_MS = 100;
+/** One that is still empty: whoever made it was killed before the next line. */
+const EMPTY_MS = 2_000;
 
 /**
  * Waits until the lock is free and takes it. One of a process that is gone is free at once.
@@ -32,12 +35,12 @@ export async function holdLock(
       const aside = `${path}.${randomBytes(6).toString("hex")}`;
       await rename(path, aside).catch(() => {});
       await unlink(aside).catch(() => {});
-    } else if (busy !== undefined) {
-      const [pid, host] = (await readFile(path, "utf8").catch(() => "")).split(" ");
-      throw new Error(
-        `${busy}: process ${pid || "unknown"} on ${host ?? "this machine"} holds ${JSON.stringify(path)}`,
-      );
-    } else await sleep(POLL_MS, undefined, { ...(signal && { signal }) });
+    } else {
+      const [pid, host] = await holderOf(path);
+      if (busy !== undefined && pid)
+        throw new Error(`${busy}: process ${pid} on ${host} holds ${JSON.stringify(path)}`);
+      await sleep(POLL_MS, undefined, { ...(signal && { signal }) });
+    }
     signal?.throwIfAborted();
   }
   const beat = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), BEAT_MS);
@@ -50,11 +53,21 @@ export async function holdLock(
   };
 }
 
+/** Process and host; both empty of a lock that is gone, or not written yet. */
+async function holderOf(path: string): Promise<[pid: string, host: string]> {
+  const [pid = "", host = ""] = (await readFile(path, "utf8").catch(() => "")).split(" ");
+  return [pid, host];
+}
+
+/** In one go, so that nothing but the end of the process can come between making and writing. */
 async function take(path: string, mark: string): Promise<boolean> {
   try {
-    const handle = await open(path, "wx");
-    await handle.writeFile(mark);
-    await handle.close();
+    const file = openSync(path, "wx");
+    try {
+      writeSync(file, mark);
+    } finally {
+      closeSync(file);
+    }
     return true;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false;
@@ -65,9 +78,9 @@ async function take(path: string, mark: string): Promise<boolean> {
 async function isAbandoned(path: string): Promise<boolean> {
   const found = await stat(path).catch(() => undefined);
   if (!found) return false;
-  if (Date.now() - found.mtimeMs > STALE_MS) return true;
-  const [pid, host] = (await readFile(path, "utf8").catch(() => "")).split(" ");
-  // Made, but not written yet: its holder needs a moment.
+  const age = Date.now() - found.mtimeMs;
+  const [pid, host] = await holderOf(path);
+  if (age > (found.size > 0 ? STALE_MS : EMPTY_MS)) return true;
   if (!pid || host !== hostname()) return false;
   try {
     process.kill(Number(pid), 0);
