@@ -1,5 +1,5 @@
-// Makes the model in this folder again, from nothing: a corpus of our own, its tokenizer, 5.7 million tokens of training (half an
-// hour on two busy cores). The files beside it are older than the tokenizer's way with equally frequent pairs and the packing of
+// Makes the model in this folder again, from nothing: a corpus of our own, its tokenizer, 5.6 million tokens of training (some
+// minutes on two cores). The files beside it are older than the tokenizer's way with equally frequent pairs and the packing of
 // samples: what is made now lies in made/model, has other bytes, and is held to the same loss.
 //     pith make models/stories [--dry-run]
 
