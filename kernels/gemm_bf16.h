@@ -13,8 +13,8 @@
 static bool bf16_products() { return __builtin_cpu_supports("avx512bf16"); }
 
 constexpr int64_t KP = 256;  // pairs of k packed at a time: whole groups of 16, to which what is packed is filled up with zeros
-constexpr int64_t MC_BF16 = 128;
-constexpr int64_t PAIRS_B = KP * NC, PAIRS_A = KP * MC_BF16, PAIRS_T = KP * 2 * 32;
+constexpr int64_t MC_TILES = 128;  // as MC, where rows are in tiles of 16
+constexpr int64_t PAIRS_B = KP * NC, PAIRS_A = KP * MC_TILES, PAIRS_T = KP * 2 * 32;
 PITH_INLINE int64_t whole_pairs(int64_t kc) { return (kc + 31) / 32 * 16; }
 static_assert((PAIRS_B + PAIRS_A + PAIRS_T) * 4 <= int64_t(LOCAL_BYTES));
 
@@ -198,7 +198,7 @@ static void gemm_bf16(float* c, int64_t ldc, int64_t N, int64_t M, int64_t K, co
       for (int64_t j = p0 * 16; j < end; j++) c[i * ldc + j] = 0;
   }
   if (tiles) tiles_begin();
-  const int64_t most = tiles ? MC_BF16 : MC;
+  const int64_t most = tiles ? MC_TILES : MC;
   for (int64_t p = p0; p < p1; p += NC / 16) {
     int64_t panels = p1 - p < NC / 16 ? p1 - p : NC / 16;
     for (int64_t k = 0; k < K; k += KP * 2) {

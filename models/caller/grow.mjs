@@ -7,6 +7,7 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { dequantize } from "../../dist/engine/weights.js";
 import { openFile, readSafetensors, writeSafetensors } from "../../dist/formats/index.js";
 import { Chance } from "./data/random.mjs";
 
@@ -31,13 +32,11 @@ const source = await openFile(join(model, "model.safetensors"));
 const { tensors } = await readSafetensors(source);
 
 async function read({ name, type, offset, bytes, shape }) {
-  const raw = await source.read(offset, bytes);
-  const data = raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength);
-  if (type === "f32") return new Float32Array(data);
-  if (type !== "bf16")
+  if (type !== "f32" && type !== "bf16")
     throw new TypeError(`Cannot grow ${name} [${shape}]: its type is ${type}, wanted f32 or bf16`);
-  const words = new Uint16Array(data);
-  return new Float32Array(Uint32Array.from(words, (word) => word << 16).buffer);
+  const values = new Float32Array(shape.reduce((size, n) => size * n, 1));
+  dequantize(type, await source.read(offset, bytes), values);
+  return values;
 }
 
 /** Rows and columns twice: W becomes [[W/2 + n, W/2 - n], [W/2 + m, W/2 - m]], which x, x take to W x, W x. */
@@ -82,6 +81,7 @@ for (const [name, info] of tensors) {
   const bytes = new Uint8Array(data.buffer);
   grown.push({ name, type: "f32", shape: size, data: async () => bytes });
 }
+await source.close();
 mkdirSync(out, { recursive: true });
 await writeSafetensors(join(out, "model.safetensors"), grown);
 writeFileSync(join(out, "config.json"), `${JSON.stringify(config, null, 2)}\n`);

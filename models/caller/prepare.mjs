@@ -191,20 +191,22 @@ if (args.clinc) {
       add(drills, "drills clinc150", CLINC, [clincTurn(i < 2 ? row : mixClinc(row, byIntent, wide))]);
   for (const text of farQuestions(wide, 1500))
     add(drills, "drills clinc150 out of scope", CLINC, [{ text, answer: [] }]);
+  const said = new Set();
   for (const [name, { to, share }] of Object.entries(further)) {
     const own = root.fork(`clinc150 ${name}`);
+    const learn = (what, row) => {
+      said.add(row[0]);
+      add(to, `${name} ${what}`, CLINC, [clincTurn(row)]);
+    };
     for (const row of parts.train)
       for (let i = 0; i < 4; i++)
-        if (own.hit(share))
-          add(to, `${name} clinc150`, CLINC, [clincTurn(i < 1 ? row : mixClinc(row, byIntent, own))]);
+        if (own.hit(share)) learn("clinc150", i < 1 ? row : mixClinc(row, byIntent, own));
     for (const row of clincPhrases(500 * share, 12_000 * share, own))
-      add(to, `${name} clinc150 phrases`, CLINC, [clincTurn(own.hit(0.3) ? varyClinc(row, own) : row)]);
+      learn("clinc150 phrases", own.hit(0.3) ? varyClinc(row, own) : row);
   }
   const task = (rows) => rows.map((row, i) => taskLine(CLINC, clincTurn(row), i === 0));
   jsonl("clinc150.task.jsonl", task(parts.test));
   // By chance some of them are also among the sentences of our own.
-  const own = Object.values(further).flatMap(({ to }) => to);
-  const said = new Set(own.flatMap((sample) => JSON.parse(sample).messages.map(({ content }) => content)));
   const others = parts.test.filter(([text]) => !said.has(text));
   note("clinc150 task, also among our sentences", parts.test.length - others.length);
   jsonl("clinc150-others.task.jsonl", task(others));
@@ -244,19 +246,16 @@ if (count > 0) {
     const { tools, turns } = unseen.sample(3);
     add(dev, "dev procedural", tools, turns);
   }
-  const task = [];
-  while (task.length < 600) {
-    const { tools, turns } = unseen.sample(1, root.pick([1, 2, 3, 3, 4, 5]));
-    if (turns.length > 0) task.push(taskLine(tools, turns[0], task.length === 0));
-  }
-  jsonl("procedural-unseen.task.jsonl", task);
-  const left = new Lessons(seed, "dev");
-  const lessonsTask = [];
-  while (lessonsTask.length < 600) {
-    const { tools, turns } = left.sample(1, root.pick([1, 1, 2, 2, 3]));
-    if (turns.length > 0) lessonsTask.push(taskLine(tools, turns[0], lessonsTask.length === 0));
-  }
-  jsonl("lessons-unseen.task.jsonl", lessonsTask);
+  const unseenTask = (name, from, sizes) => {
+    const task = [];
+    while (task.length < 600) {
+      const { tools, turns } = from.sample(1, root.pick(sizes));
+      if (turns.length > 0) task.push(taskLine(tools, turns[0], task.length === 0));
+    }
+    jsonl(`${name}-unseen.task.jsonl`, task);
+  };
+  unseenTask("procedural", unseen, [1, 2, 3, 3, 4, 5]);
+  unseenTask("lessons", new Lessons(seed, "dev"), [1, 1, 2, 2, 3]);
 }
 
 if (args.bfcl)

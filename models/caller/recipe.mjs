@@ -73,7 +73,7 @@ const skilled = step.tune({ ...onward, model: alone, data: data.file("skills.jso
 /** The end of its training: the same and new tools, in wider variations. */
 const drilled = step.tune({ ...onward, model: skilled, data: data.file("drills.jsonl"), seed: 3 });
 
-/** What is commonly known, what is left out, what no function fits. */
+/** Sentences of our own, what is left out, what no function fits. */
 const schooled = step.tune({ ...onward, model: drilled, data: data.file("lessons.jsonl"), seed: 4 });
 
 /** Of twice its width, 16.3 M parameters: it begins as what it was grown from. */
