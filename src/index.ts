@@ -73,6 +73,8 @@ export {
 export {
   type AdapterToFuse,
   type AdapterToSave,
+  type AverageResult,
+  average,
   type ConvertOptions,
   type ConvertResult,
   convert,
@@ -81,6 +83,7 @@ export {
   fuse,
   type Inspection,
   inspect,
+  type ModelToAverage,
 } from "./models/index.ts";
 export { type PruneOptions, type PruneResult, prune } from "./prune/index.ts";
 export {

@@ -9,17 +9,22 @@ export interface AdapterSpec {
   readonly scale: number;
 }
 
-/** `path` or `path=scale`; a path that is there counts as it stands, whatever is in it. */
-export function parseAdapter(text: string): AdapterSpec {
+/** `path` or `path=number`, 1 where there is none; a path that is there counts as it stands, whatever is in it. */
+export function pathAndNumber(text: string, of: string, what: string): { path: string; number: number } {
   const at = text.lastIndexOf("=");
-  const number = text.slice(at + 1);
-  if (at < 1 || existsSync(text)) return { path: text, scale: 1 };
-  const scale = Number(number);
-  if (number.trim() === "" || !Number.isFinite(scale))
+  const digits = text.slice(at + 1);
+  if (at < 1 || existsSync(text)) return { path: text, number: 1 };
+  const number = Number(digits);
+  if (digits.trim() === "" || !Number.isFinite(number))
     throw new TypeError(
-      `Cannot use --adapter ${JSON.stringify(text)}: its scale is ${JSON.stringify(number)}, wanted a number`,
+      `Cannot use ${of} ${JSON.stringify(text)}: its ${what} is ${JSON.stringify(digits)}, wanted a number`,
     );
-  return { path: text.slice(0, at), scale };
+  return { path: text.slice(0, at), number };
+}
+
+export function parseAdapter(text: string): AdapterSpec {
+  const { path, number } = pathAndNumber(text, "--adapter", "scale");
+  return { path, scale: number };
 }
 
 /** Attaches what --adapter names. */

@@ -108,6 +108,18 @@ export function program(): Command {
     .option("--json", "print JSON")
     .action(async (model, out, options) => (await import("./fuse.ts")).fuse(model, out, options));
 
+  pith
+    .command("average")
+    .description(
+      "Write the mean of the weights of models that came out of one training: often better than each.",
+    )
+    .argument("<models...>", "models of one shape, as many as wanted; path=2 counts twice")
+    .requiredOption("--out <file or folder>", "a name that ends in .gguf, or a folder")
+    .addOption(choice("--type <type>", "type of the weights", ["f32", "f16", "bf16"]))
+    .option("--overwrite", "replace what is there")
+    .option("--json", "print JSON")
+    .action(async (models, options) => (await import("./average.ts")).average(models, options));
+
   const tune = pith
     .command("tune")
     .description("Train a model on your own data: an adapter beside its weights, or all of them.")
@@ -502,9 +514,12 @@ async function prepare(root: Command, verb: Command): Promise<void> {
   if (offline) (await import("../hub/offline.ts")).goOffline();
   const kind = verb.registeredArguments[0]?.name();
   const models = kind === "model" ? verb.args.slice(0, 1) : kind === "models" ? verb.args : [];
-  for (const model of models)
-    if (!existsSync(model) && !/^https?:/i.test(model))
+  for (const given of models) {
+    // "path=2" of average; no name on the hub has a "=".
+    const model = existsSync(given) ? given : given.replace(/=[^=/]*$/, "");
+    if (!existsSync(model) && !/^https?:/i.test(given))
       await (await import("./pull.ts")).locate(model, { pull: pull === true && !offline });
+  }
 }
 
 /** Runs the command line and gives the exit code: 0 done, 1 it failed, 2 it was called wrongly, 130 interrupted. */

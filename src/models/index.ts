@@ -1,6 +1,7 @@
 // pith/models: a model is a config, named parameters and a tokenizer. Only load and save touch the disk.
 
 export * from "./adapters/index.ts";
+export { type AverageResult, average, type ModelToAverage } from "./average.ts";
 export type { Config, GenerationConfig } from "./config.ts";
 export { parseConfig, parseGenerationConfig } from "./config.ts";
 export { type ConvertOptions, type ConvertResult, convert, writeModel } from "./convert.ts";

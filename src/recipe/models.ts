@@ -10,7 +10,15 @@ import {
 } from "../evaluate/index.ts";
 import type { AdapterChoice } from "../generate/adapters.ts";
 import { type LoadModelOptions, loadModel, type Model } from "../generate/index.ts";
-import { convert, fuse, openAdapter, openModel, type SaveType } from "../models/index.ts";
+import {
+  average,
+  convert,
+  fuse,
+  type ModelToAverage,
+  openAdapter,
+  openModel,
+  type SaveType,
+} from "../models/index.ts";
 import { withModel } from "../train/index.ts";
 import type { Figures, Input } from "./recipe.ts";
 
@@ -28,6 +36,12 @@ export interface FuseStep extends ConvertStep {
   readonly scales?: readonly number[];
   /** Merge into quantized weights too. */
   readonly requantize?: boolean;
+}
+
+export interface AverageStep extends Omit<ConvertStep, "model"> {
+  readonly models: readonly Input[];
+  /** Of each model. Default 1. */
+  readonly weights?: readonly number[];
 }
 
 /** A text or a task, as `evaluate` takes them. */
@@ -110,6 +124,33 @@ export async function fuseModel(
   } finally {
     for (const { adapter } of adapters) await adapter.close();
     await opened.close();
+  }
+}
+
+/** @throws {RangeError} when there are not as many weights as models */
+export async function averageModels(
+  { models: paths, weights, type }: Resolved<AverageStep>,
+  out: string,
+  signal: AbortSignal,
+  tell: Tell,
+): Promise<Figures> {
+  if (weights && weights.length !== paths.length)
+    throw new RangeError(
+      `Cannot average ${paths.length} models with ${weights.length} weights: wanted one for each`,
+    );
+  const models: ModelToAverage[] = [];
+  try {
+    for (const [i, path] of paths.entries())
+      models.push({ model: await openModel(path), weight: weights?.[i] ?? 1 });
+    const { distances } = await average(models, out, {
+      ...(type && { type }),
+      overwrite: true,
+      signal,
+      onProgress: ({ bytes, totalBytes }) => tell(bytes, totalBytes),
+    });
+    return { farthest: Math.max(...distances) };
+  } finally {
+    for (const { model } of models) await model.close();
   }
 }
 

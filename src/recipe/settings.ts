@@ -43,7 +43,7 @@ export interface MadeBefore {
 const UNCOUNTED = new Set(["threads", "save_steps", "concurrency", "price"]);
 
 /** Options that are models, which may be names of the hub. */
-const isModel = (at: string) => /^(model|teacher|student|base|models\..*)$/.test(at);
+const isModel = (at: string) => /^(model|teacher|student|base|models(\..*)?)$/.test(at);
 
 /**
  * Puts paths in place of steps, and reads what the step follows from.

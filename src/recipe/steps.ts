@@ -6,7 +6,7 @@ import type { OpenedModel } from "../models/index.ts";
 import type { PruneOptions } from "../prune/index.ts";
 import type { QuantizeOptions } from "../quantize/index.ts";
 import type { ModelShape, ScratchOptions, TuneOptions } from "../train/index.ts";
-import type { ConvertStep, EvaluateStep, FuseStep } from "./models.ts";
+import type { AverageStep, ConvertStep, EvaluateStep, FuseStep } from "./models.ts";
 import type { Expectations, Figures, Input, Step } from "./recipe.ts";
 import type { VerbName } from "./verbs.ts";
 
@@ -128,6 +128,8 @@ export const step = {
   synthesize: (options: SynthesizeStep & Expecting): Step => make("synthesize", options),
   /** A model with adapters merged into it: a GGUF file, or a folder. */
   fuse: (options: FuseStep & Expecting): Step => make("fuse", options),
+  /** The mean of models of one training: a GGUF file, or a folder. */
+  average: (options: AverageStep & Expecting): Step => make("average", options),
   /** A model in another form: a GGUF file, or a folder. */
   convert: (options: ConvertStep & Expecting): Step => make("convert", options),
   /** What a model is worth, as a file of JSON: with `expect` a check. */

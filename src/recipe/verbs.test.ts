@@ -41,6 +41,7 @@ test("every verb is a step", async () => {
   });
   const adapter = step.tune({ ...short, model: STORIES, data: ["stories.jsonl", written], rank: 2 });
   const fused = step.fuse({ model: STORIES, adapters: [adapter], scales: [0.5], as: "folder" });
+  const averaged = step.average({ models: [STORIES, fused], weights: [3, 1], as: "folder" });
   const pruned = step.prune({
     model: fused,
     calibration: "stories.jsonl",
@@ -106,6 +107,7 @@ test("every verb is a step", async () => {
     written,
     adapter,
     fused,
+    averaged,
     pruned,
     ternary,
     cached,
@@ -128,12 +130,14 @@ test("every verb is a step", async () => {
   expect((await readFile("made/written/written.jsonl", "utf8")).split("\n").length).toBe(3);
   expect(made.adapter.figures.trained!).toBeLessThan(made.adapter.figures.parameters! / 10);
   expect(made.fused.figures.changed).toBeGreaterThan(20);
+  expect(made.averaged.figures.farthest).toBeGreaterThan(0);
   const size = async (path: string) => {
     const model = await openModel(path);
     await model.close();
     return model.config.num_hidden_layers;
   };
   expect(await size("made/fused")).toBe(4);
+  expect(await size("made/averaged")).toBe(4);
   expect(await size("made/pruned")).toBe(3);
   expect(made.pruned.figures.share!).toBeLessThan(0.9);
   expect(await size("made/ternary")).toBe(3);

@@ -15,7 +15,14 @@ import { writeFileAtomic } from "../formats/index.ts";
 import { prune } from "../prune/index.ts";
 import { dryRunQuantize, quantize, type Variant } from "../quantize/index.ts";
 import { type DryRun, dryRun, type FitResult, type StepEvent, train, tune } from "../train/index.ts";
-import { convertModel, evaluateStep, evaluationFigures, fuseModel, numbers } from "./models.ts";
+import {
+  averageModels,
+  convertModel,
+  evaluateStep,
+  evaluationFigures,
+  fuseModel,
+  numbers,
+} from "./models.ts";
 import type { Figures } from "./recipe.ts";
 
 export type VerbName =
@@ -28,6 +35,7 @@ export type VerbName =
   | "quantize"
   | "synthesize"
   | "fuse"
+  | "average"
   | "convert"
   | "evaluate"
   | "compare";
@@ -48,7 +56,7 @@ export interface How {
 }
 
 /** Library options, paths in place of steps. Checked by the verb itself. */
-// biome-ignore lint/suspicious/noExplicitAny: the options of eleven verbs, whose types the functions of `step` hold
+// biome-ignore lint/suspicious/noExplicitAny: the options of twelve verbs, whose types the functions of `step` hold
 type Options = any;
 
 export interface Verb {
@@ -158,6 +166,11 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
     paths: ["model", "adapters"],
     file: (name, { as = "gguf" }) => (as === "gguf" ? `${name}.gguf` : undefined),
     run: (options, { out, signal, tell }) => fuseModel(options, out, signal, tell),
+  },
+  average: {
+    paths: ["models"],
+    file: (name, { as = "gguf" }) => (as === "gguf" ? `${name}.gguf` : undefined),
+    run: (options, { out, signal, tell }) => averageModels(options, out, signal, tell),
   },
   convert: {
     paths: ["model"],

@@ -88,13 +88,17 @@ export function tinyWeights(c: PlainConfig): Map<string, { shape: number[]; data
 }
 
 /** Writes a tiny model as a Hugging Face folder, without a tokenizer. */
-export async function writeTinyModel(folder: string, config: PlainConfig): Promise<void> {
+export async function writeTinyModel(
+  folder: string,
+  config: PlainConfig,
+  weights = tinyWeights(config),
+): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFile(
     join(folder, "config.json"),
     JSON.stringify({ ...config, eos_token_id: 2, bos_token_id: 1 }),
   );
-  const tensors = [...tinyWeights(config)].map(([name, { shape, data }]) => ({
+  const tensors = [...weights].map(([name, { shape, data }]) => ({
     name,
     type: "f32" as const,
     shape,
