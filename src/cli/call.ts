@@ -12,12 +12,13 @@ export interface CallCommandOptions extends ModelOptions {
   toolset?: string;
   maxTokens?: number;
   adapter?: string[];
+  verbatim?: true | string[];
 }
 
 export async function call(
   nameOrPath: string,
   sentence: readonly string[],
-  { tools, toolset, maxTokens, adapter, ...options }: CallCommandOptions,
+  { tools, toolset, maxTokens, adapter, verbatim, ...options }: CallCommandOptions,
 ): Promise<void> {
   await using model = await load(nameOrPath, options);
   const attached = await attachAdapters(model, adapter);
@@ -28,6 +29,7 @@ export async function call(
       ...(toolset !== undefined && { toolset }),
       ...(maxTokens !== undefined && { maxTokens }),
       ...(attached && { adapter: attached }),
+      ...(verbatim && { verbatim }),
       signal,
     });
     printJson(answer);

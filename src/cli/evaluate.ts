@@ -31,6 +31,7 @@ export interface EvaluateOptions extends ModelOptions {
   maxTokens?: number;
   stop?: string[];
   constrain?: boolean;
+  verbatim?: true | string[];
   long?: "error" | "wrong";
   seed?: number;
   adapter?: string[];
@@ -121,7 +122,7 @@ async function taskResult(
   model: Model,
   adapter: AdapterChoice | undefined,
   task: Task,
-  { limit, out, maxTokens, stop, constrain, long, seed }: EvaluateOptions,
+  { limit, out, maxTokens, stop, constrain, verbatim, long, seed }: EvaluateOptions,
   signal: AbortSignal,
   bar: Bar,
 ) {
@@ -136,6 +137,7 @@ async function taskResult(
       ...(maxTokens !== undefined && { maxTokens }),
       ...(stop !== undefined && { stop }),
       ...(constrain !== undefined && { constrain }),
+      ...(verbatim && { verbatim }),
       ...(long && { long }),
       ...(seed !== undefined && { seed }),
       signal,

@@ -159,6 +159,10 @@ export function choice(flags: string, description: string, values: readonly stri
   return new Option(flags, description).choices(values);
 }
 
+/** Names with commas between them, or "all". */
+export const names = (text: string): true | string[] =>
+  text === "all" ? true : text.split(",").map((name) => name.trim());
+
 /** Some of `values`, with commas between; the option may be given more than once. */
 export function list(values: readonly string[]): (text: string, before?: string[]) => string[] {
   return (text, before = []) => {

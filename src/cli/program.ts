@@ -15,6 +15,7 @@ import {
   collect,
   count,
   list,
+  names,
   number,
   schemaFile,
   share,
@@ -55,6 +56,7 @@ export function program(): Command {
     .option("--tools <file>", "JSON: functions, as OpenAI's tools", schemaFile)
     .option("--toolset <name>", "name of functions that the model or an adapter knows by heart, as @snips")
     .option("--max-tokens <n>", "of the answer (default: 512)", count(1))
+    .option("--verbatim <names>", "arguments (a,b, or all) whose texts must stand in the sentence", names)
     .option("--adapter <path[=scale]>", ADAPTER, collect)
     .action(async (model, words, options) => (await import("./call.ts")).call(model, words, options));
 
@@ -422,6 +424,7 @@ export function program(): Command {
     .option("--max-tokens <n>", "most tokens of an answer (default: by the longest right answer)", count(1))
     .option("--stop <text>", "end an answer before this text; may be given more than once", collect)
     .option("--constrain", "of a task: answers must follow their schema, or that of calls of their tools")
+    .option("--verbatim <names>", "of a task of calls: as --constrain, and as of call", names)
     .addOption(
       choice("--long <what>", "are prompts of a task that do not fit the context (default: error)", [
         "error",

@@ -4,7 +4,14 @@ import { setMaxListeners } from "node:events";
 import type { AdapterChoice } from "../generate/adapters.ts";
 import type { JsonSchema } from "../generate/index.ts";
 import type { Model } from "../generate/model.ts";
-import { readTools, toolSchema } from "../tools/index.ts";
+import {
+  ANY_ANSWER,
+  readTools,
+  type Tool,
+  toolSchema,
+  type VerbatimArguments,
+  verbatimArguments,
+} from "../tools/index.ts";
 import { chooseAll } from "./choice.ts";
 import { type Scores, share } from "./figures.ts";
 import { graderFor } from "./scores.ts";
@@ -20,6 +27,11 @@ export interface TaskOptions {
   readonly maxTokens?: number;
   /** Answers must follow their line's `schema`, or that of calls of its `tools`. */
   readonly constrain?: boolean;
+  /**
+   * Of "calls": answers are constrained, and texts of arguments must stand in what the user says: all that their schema
+   * leaves free, or the arguments of these names.
+   */
+  readonly verbatim?: VerbatimArguments;
   /** Lines whose prompt does not fit the context: an error (the default), or counted as wrong. Not for "choice". */
   readonly long?: "error" | "wrong";
   /** Text that ends an answer. Default: a line end, for `prompt` lines of "exact" and "label". */
@@ -77,7 +89,9 @@ export async function evaluateTask(model: Model, options: TaskOptions): Promise<
 }
 
 async function answer(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
-  const { adapter, constrain, task } = options;
+  const { adapter, constrain, verbatim, task } = options;
+  if (verbatim && task.metric !== "calls")
+    throw new TypeError(`Cannot evaluate ${JSON.stringify(task.metric)} verbatim: wanted a task of "calls"`);
   let lines_too_long = 0;
   const ask: Ask = (line, settings) => {
     const given = askModel(line, settings);
@@ -89,9 +103,22 @@ async function answer(model: Model, lines: readonly TaskLine[], options: TaskOpt
     });
   };
   const askModel: Ask = (line, { maxTokens, stop, signal }) => {
-    const schema = constrain ? schemaOf(line, task.name) : undefined;
+    const { schema, tools } = constrain || verbatim ? schemaOf(line, task.name) : {};
     const given = { temperature: 0, maxTokens, stop, signal };
-    const settings = { ...given, ...(adapter && { adapter }), ...(schema !== undefined && { schema }) };
+    const settings = {
+      ...given,
+      ...(adapter && { adapter }),
+      ...(verbatim
+        ? {
+            schema: schema ?? ANY_ANSWER,
+            verbatim: verbatimArguments(
+              tools,
+              verbatim,
+              line.messages ?? [{ role: "user", content: line.prompt! }],
+            ),
+          }
+        : schema !== undefined && { schema }),
+    };
     return line.messages
       ? model.chat(line.messages, { ...settings, ...(line.tools && { tools: line.tools }) })
       : model.generate(line.prompt!, settings);
@@ -125,7 +152,10 @@ export type Ask = (
 export type GradedAnswers = Omit<TaskResult, "bits_per_weight" | "lines_too_long">;
 
 export interface GradeOptions
-  extends Omit<TaskOptions, "adapter" | "constrain" | "long" | "limit" | "onProgress" | "maxTokens"> {
+  extends Omit<
+    TaskOptions,
+    "adapter" | "constrain" | "verbatim" | "long" | "limit" | "onProgress" | "maxTokens"
+  > {
   readonly maxTokens: number;
   readonly onProgress?: (progress: {
     readonly done: number;
@@ -195,10 +225,15 @@ export async function gradeAnswers(
   }
 }
 
-function schemaOf({ schema, tools, line }: TaskLine, name: string): JsonSchema | undefined {
-  if (schema !== undefined) return schema as JsonSchema;
+function schemaOf(
+  { schema, tools, line }: TaskLine,
+  name: string,
+): { readonly schema?: JsonSchema; readonly tools?: readonly Tool[] } {
+  if (schema !== undefined) return { schema: schema as JsonSchema };
+  if (!tools) return {};
   try {
-    return tools && toolSchema(readTools(tools));
+    const read = readTools(tools);
+    return { schema: toolSchema(read), tools: read };
   } catch (cause) {
     throw new TypeError(`Cannot answer ${JSON.stringify(`${name}, line ${line}`)}: ${message(cause)}`, {
       cause,

@@ -9,3 +9,4 @@ export { type ChatOptions, type GenerateOptions, Model, type ModelParts } from "
 export type { SamplingOptions } from "./sampling.ts";
 export { type FinishReason, type Mask, type MaskState, Sequence, type Sink } from "./sequence.ts";
 export type { Part, TokenLogprob } from "./stream.ts";
+export type { JsonPath, Verbatim } from "./verbatim.ts";

@@ -15,12 +15,15 @@ import { type SamplingOptions, sampleRow, seedOf } from "./sampling.ts";
 import { type FinishReason, type Mask, Sequence, type Sink } from "./sequence.ts";
 import { loadSession, type SessionKey, saveSession } from "./session.ts";
 import { TextStream } from "./stream.ts";
+import { TokenBytes, type Verbatim, VerbatimAnswer } from "./verbatim.ts";
 
 export interface GenerateOptions extends SamplingOptions, ConstraintOptions {
   /** Default: as many as the context has room for. */
   readonly maxTokens?: number;
   /** Text that ends the answer; it is not part of it. */
   readonly stop?: string | readonly string[];
+  /** Beside `schema`: which strings of the answer must be parts of a text. */
+  readonly verbatim?: Verbatim;
   /** Which tokens may come next, asked before each. */
   readonly mask?: Mask;
   /** Ends it: it rejects with the signal's reason, and its place in the next step is free. */
@@ -81,6 +84,7 @@ export class Model implements AsyncDisposable {
   readonly #adapters: Adapters;
   #template: ChatTemplate | undefined;
   #grammars: Grammars | undefined;
+  #tokenBytes: TokenBytes | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(parts: ModelParts) {
@@ -305,7 +309,10 @@ export class Model implements AsyncDisposable {
         throw new TypeError(
           "Cannot generate with a mask beside schema, regex or grammar: wanted one of them",
         );
-      const follower = grammar === undefined ? undefined : new Follower(stream);
+      if (options.verbatim && options.schema === undefined)
+        throw new TypeError("Cannot answer verbatim without a schema: it says which strings there are");
+      const answer = options.verbatim && new VerbatimAnswer(options.verbatim, this.#bytesOfTokens());
+      const follower = grammar === undefined ? undefined : new Follower(stream, answer);
       const own = follower ? follower.mask : mask;
       const prompt = encode();
       const adapters = this.#adapters.use(options.adapter);
@@ -354,6 +361,11 @@ export class Model implements AsyncDisposable {
     );
   }
 
+  #bytesOfTokens(): TokenBytes {
+    this.#tokenBytes ??= new TokenBytes(this.tokenizer, this.config.vocab_size);
+    return this.#tokenBytes;
+  }
+
   /** The document of a constrained answer that has reached its end. */
   #parse({ ids, text }: TextStream): unknown {
     return this.eosIds.has(ids.at(-1) ?? -1) ? JSON.parse(text) : undefined;
@@ -370,10 +382,12 @@ export class Model implements AsyncDisposable {
 /** The mask of one sequence that a grammar makes: asked for as soon as a token is known, wanted when the next step ends. */
 class Follower implements Sink {
   readonly #sink: Sink;
+  readonly #verbatim: VerbatimAnswer | undefined;
   #masker: TokenMasker | undefined;
 
-  constructor(sink: Sink) {
+  constructor(sink: Sink, verbatim?: VerbatimAnswer) {
     this.#sink = sink;
+    this.#verbatim = verbatim;
   }
 
   begin(masker: TokenMasker): void {
@@ -381,9 +395,15 @@ class Follower implements Sink {
     masker.ask();
   }
 
-  readonly mask: Mask = () => () => this.#masker!.mask();
+  readonly mask: Mask = () => () => {
+    const mask = this.#masker!.mask();
+    const verbatim = this.#verbatim;
+    if (!verbatim) return mask;
+    return mask instanceof Promise ? mask.then((made) => verbatim.narrow(made)) : verbatim.narrow(mask);
+  };
 
   token(id: number, result: SampleResult, end: boolean): boolean {
+    this.#verbatim?.add(id);
     if (!end) this.#masker!.ask(id);
     return this.#sink.token!(id, result, end);
   }

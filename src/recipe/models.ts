@@ -19,6 +19,7 @@ import {
   openModel,
   type SaveType,
 } from "../models/index.ts";
+import type { VerbatimArguments } from "../tools/index.ts";
 import { withModel } from "../train/index.ts";
 import type { Figures, Input } from "./recipe.ts";
 
@@ -61,6 +62,8 @@ export interface EvaluateStep extends Pick<LoadModelOptions, "kv" | "quantize" |
   readonly stop?: readonly string[];
   /** Answers must follow the schema of their line. */
   readonly constrain?: boolean;
+  /** Of calls: texts of arguments must stand in the sentence. */
+  readonly verbatim?: VerbatimArguments;
   /** Prompts that do not fit: "error", or "wrong". */
   readonly long?: "error" | "wrong";
   readonly seed?: number;
@@ -178,7 +181,7 @@ export async function evaluateStep(
     );
   if (task !== undefined && basePath !== undefined)
     throw new TypeError("Cannot evaluate a task with base: it compares texts");
-  const { stride, maxTokens, stop, constrain, long, seed, ctx, limit } = options;
+  const { stride, maxTokens, stop, constrain, verbatim, long, seed, ctx, limit } = options;
   const how: LoadModelOptions = {
     ...(kv && { kv }),
     ...(quantize && { quantize }),
@@ -203,6 +206,7 @@ export async function evaluateStep(
       ...(maxTokens !== undefined && { maxTokens }),
       ...(stop && { stop }),
       ...(constrain !== undefined && { constrain }),
+      ...(verbatim && { verbatim }),
       ...(long && { long }),
       ...(seed !== undefined && { seed }),
     });

@@ -3,6 +3,7 @@
 import type { ChatOptions, GenerationResult, JsonSchema, Model } from "../generate/index.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
 import { ANY_ANSWER, readTools, type Tool, toolSchema } from "./schema.ts";
+import { type VerbatimArguments, verbatimArguments } from "./verbatim.ts";
 
 /** Arguments satisfy the function's schema; what the sentence does not say is left out, also where there is a default. */
 export interface ToolCall {
@@ -24,7 +25,7 @@ export type ToolAnswer =
 export type CallResult = ToolAnswer & { readonly generation: GenerationResult };
 
 export interface CallOptions
-  extends Omit<ChatOptions, "tools" | "schema" | "regex" | "grammar" | "mask" | "stop"> {
+  extends Omit<ChatOptions, "tools" | "schema" | "regex" | "grammar" | "verbatim" | "mask" | "stop"> {
   /** OpenAI's `tools`, or a list of their `function`s. */
   readonly tools?: readonly unknown[];
   /**
@@ -32,6 +33,11 @@ export interface CallOptions
    * answer may be, and are no part of the prompt.
    */
   readonly toolset?: string;
+  /**
+   * Texts of arguments must stand in what the user said, character for character: all that their schema leaves free, or
+   * the arguments of these names. Nothing can be invented or misspelt then, and nothing normalised.
+   */
+  readonly verbatim?: VerbatimArguments;
   /** One of the two: a sentence, or a conversation. */
   readonly prompt?: string;
   readonly messages?: readonly ChatMessage[];
@@ -47,7 +53,7 @@ const MAX_TOKENS = 512;
  * @throws {TypeError | RangeError} for tools that are not right, naming the tool; when the answer is cut by `maxTokens`
  */
 export async function callTools(model: Model, options: CallOptions): Promise<CallResult> {
-  const { tools, toolset, prompt, messages, ...chat } = options;
+  const { tools, toolset, prompt, messages, verbatim, ...chat } = options;
   if ((prompt === undefined) === (messages === undefined))
     throw new TypeError(
       `Cannot call tools: found ${prompt === undefined ? "neither prompt nor" : "both prompt and"} messages, wanted one of them`,
@@ -63,6 +69,7 @@ export async function callTools(model: Model, options: CallOptions): Promise<Cal
     ...chat,
     ...(read && toolset === undefined && { tools: read.tools }),
     schema: read ? read.schema : ANY_ANSWER,
+    ...(verbatim && { verbatim: verbatimArguments(read?.tools, verbatim, turns) }),
   });
   if (!("parsed" in generation))
     throw new RangeError(

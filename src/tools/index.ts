@@ -8,4 +8,5 @@ export {
   type ToolAnswer,
   type ToolCall,
 } from "./call.ts";
-export { readTools, type Tool, type ToolParameters, toolSchema } from "./schema.ts";
+export { ANY_ANSWER, readTools, type Tool, type ToolParameters, toolSchema } from "./schema.ts";
+export { type VerbatimArguments, verbatimArguments } from "./verbatim.ts";

@@ -166,6 +166,44 @@ describe("callTools", () => {
     expect(results.some(({ status }) => status === "fulfilled")).toBe(true);
   });
 
+  it("holds texts of arguments to the sentence where it is asked to", async () => {
+    const place = { type: "string", description: "Where to go" };
+    const properties = {
+      place,
+      class: { enum: ["first", "second"] },
+      day: { type: "string", format: "date" },
+    };
+    const tools = [
+      { name: "book_trip", description: "Book a trip", parameters: { properties, required: ["place"] } },
+    ];
+    const prompt = "Book a trip to Zworblingen-Oberau on the 3rd of May 2027";
+    await using caller = await loadModel("models/caller", { ctx: 512, cacheTokens: 8192 });
+    // A model that may not write the letter that the place begins with has to write something else.
+    const { tokenizer, config } = caller;
+    const ids = Array.from({ length: config.vocab_size }, (_, id) => id);
+    const logitBias = Object.fromEntries(
+      ids.filter((id) => tokenizer.decode([id]).includes("Z")).map((id) => [id, -100]),
+    );
+    const placeOf = async (verbatim?: true | string[]) => {
+      const asked = { tools, prompt, logitBias, ...(verbatim && { verbatim }) };
+      const result = await callTools(caller, asked);
+      return result.kind === "calls" ? result.calls[0]!.arguments.place : result.kind;
+    };
+    expect(prompt).not.toContain(await placeOf());
+    for (const verbatim of [true as const, ["place"]]) {
+      const said = (await placeOf(verbatim)) as string;
+      expect(said.length).toBeGreaterThan(2);
+      expect(prompt).toContain(said);
+    }
+    const day = await callTools(caller, { tools, prompt, verbatim: true });
+    expect(day).toMatchObject({
+      calls: [{ arguments: { place: "Zworblingen-Oberau", day: "2027-05-03" } }],
+    });
+    await expect(callTools(caller, { tools, prompt, verbatim: ["city"] })).rejects.toThrow(
+      'none has an argument "city", wanted some of place, class, day',
+    );
+  });
+
   it("computes the tools once, and does not show those of a toolset", async () => {
     const tools = [
       { name: "stop", description: "Stop the timer that runs longest of all that are running now" },
