@@ -1,7 +1,7 @@
 // Writes what the caller is trained and measured on. Needs a built pith (npm run build).
 //
 // node models/caller/prepare.mjs --out folder [--snips folder|files] [--clinc data_full.json] [--bfcl folder]
-//   [--procedural 60000] [--seed 1] [--snips-test folder|files] [--clinc-test data_full.json]
+//   [--procedural 60000] [--seed 1] [--only taught.jsonl] [--snips-test folder|files] [--clinc-test data_full.json]
 //
 // train.jsonl, skills.jsonl, drills.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. In
 // skills.jsonl, for later training, what is known by heart has more room; drills.jsonl varies it more widely. lessons.jsonl,
@@ -9,7 +9,7 @@
 // taught.jsonl are more of that, with names that are commonly known (data/known), for a teacher and its student.
 // tokenizer.txt: what the vocabulary is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
 // are the task, unless --snips-test names the test files (validate_*.json). CLINC150: the task is the part "test" of the
-// file, or of --clinc-test, else "val".
+// file, or of --clinc-test, else "val". With --only that file alone is written.
 
 import { createWriteStream, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -42,6 +42,7 @@ const { values: args } = parseArgs({
     bfcl: { type: "string" },
     procedural: { type: "string", default: "60000" },
     seed: { type: "string", default: "1" },
+    only: { type: "string" },
     out: { type: "string" },
   },
 });
@@ -55,8 +56,9 @@ const template = new ChatTemplate(
   "caller",
 );
 const renderer = new Renderer(template);
+const wanted = (name) => args.only === undefined || args.only === name;
 const jsonl = (name, rows) =>
-  writeFileSync(join(args.out, name), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  wanted(name) && writeFileSync(join(args.out, name), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
 
 /** Train and dev samples, as text of JSON; figures by name. */
 const train = [];
@@ -266,6 +268,7 @@ if (args.bfcl)
     );
 
 const write = (name, samples) => {
+  if (!wanted(name)) return;
   const file = createWriteStream(join(args.out, name));
   for (const sample of samples) file.write(`${sample}\n`);
   file.end();
@@ -277,15 +280,12 @@ write("drills.jsonl", root.fork("order of drills").shuffle(drills));
 for (const [name, { to }] of Object.entries(further))
   write(`${name}.jsonl`, root.fork(`order of ${name}`).shuffle(to));
 write("dev.jsonl", dev);
-const text = createWriteStream(join(args.out, "tokenizer.txt"));
-const some = shuffled.slice(0, 40_000);
-let characters = 0;
-for (const sample of some) {
-  const rendered = template.render({ messages: JSON.parse(sample).messages });
-  characters += rendered.length;
-  text.write(`${rendered}\n`);
-}
-text.end();
+const some = shuffled
+  .slice(0, 40_000)
+  .map((sample) => template.render({ messages: JSON.parse(sample).messages }));
+const characters = some.reduce((sum, rendered) => sum + rendered.length, 0);
+if (wanted("tokenizer.txt"))
+  writeFileSync(join(args.out, "tokenizer.txt"), some.map((rendered) => `${rendered}\n`).join(""));
 
 for (const [name, n] of figures) console.log(`${name.padEnd(28)} ${n}`);
 console.log(`${"schemas, all different".padEnd(28)} ${schemas.size}`);

@@ -11,20 +11,23 @@ import { defineRecipe, step } from "pith";
 const sources = process.env.CALLER_SOURCES ?? "sources";
 const script = promisify(execFile).bind(null, process.execPath);
 
-const data = step.run({
-  inputs: {
-    snips: `${sources}/snips`,
-    clinc: `${sources}/clinc150/train_val.json`,
-    bfcl: `${sources}/bfcl`,
-  },
-  sources: ["prepare.mjs", "data", "chat_template.jinja"],
-  settings: { procedural: 60_000, seed: 1 },
-  async run({ inputs: { snips, clinc, bfcl }, settings: { procedural, seed }, out, signal }) {
-    const from = ["--snips", snips, "--clinc", clinc, "--bfcl", bfcl];
-    const how = ["--procedural", `${procedural}`, "--seed", `${seed}`, "--out", out];
-    await script(["prepare.mjs", ...from, ...how], { signal });
-  },
-});
+/** Samples, drawn by a seed. @param only the one file that is wanted of them */
+const drawn = (seed, only) =>
+  step.run({
+    inputs: {
+      snips: `${sources}/snips`,
+      clinc: `${sources}/clinc150/train_val.json`,
+      bfcl: `${sources}/bfcl`,
+    },
+    sources: ["prepare.mjs", "data", "chat_template.jinja"],
+    settings: { procedural: 60_000, seed, ...(only && { only }) },
+    async run({ inputs: { snips, clinc, bfcl }, settings: { procedural, seed, only }, out, signal }) {
+      const from = ["--snips", snips, "--clinc", clinc, "--bfcl", bfcl];
+      const how = ["--procedural", `${procedural}`, "--seed", `${seed}`, "--out", out];
+      await script(["prepare.mjs", ...from, ...how, ...(only ? ["--only", only] : [])], { signal });
+    },
+  });
+const data = drawn(1);
 
 const tokenizer = step.run({
   inputs: { text: data.file("tokenizer.txt"), samples: data.file("train.jsonl") },
@@ -88,10 +91,18 @@ const grown = step.run({
 });
 const teacher = step.tune({ ...onward, model: grown, data: data.file("teaching.jsonl"), seed: 5, lr: 5e-4 });
 
-/** The model: taught by it, and for comparison the same without a teacher. */
+/** Taught by it, the same without a teacher, and their mean. */
 const last = { ...onward, data: data.file("taught.jsonl"), seed: 6, lr: 8e-4 };
-const caller = step.distill({ ...last, teacher, student: schooled, on_policy: 0 });
+const pupil = step.distill({ ...last, teacher, student: schooled, on_policy: 0 });
 const untaught = step.tune({ ...last, model: schooled });
+const both = step.average({ models: [pupil, untaught], as: "folder" });
+
+/** Runs from there, each on a draw of its own, and the model: their mean. */
+const draws = [2, 3, 4].map((seed) => drawn(seed, "taught.jsonl"));
+const runs = draws.map((draw, i) =>
+  step.tune({ ...last, model: both, data: draw.file("taught.jsonl"), seed: 7 + i }),
+);
+const caller = step.average({ models: runs, as: "folder" });
 
 /** Learned on answers of the kinds it is for. */
 const q4 = step.quantize({
@@ -181,7 +192,10 @@ const measures = {
   q4: [q4, [...KNOWN, ...NEW, ...BERKELEY]],
   ternary: [ternary, [...KNOWN, ...NEW]],
   teacher: [teacher, [...KNOWN, ...NEW, ...BERKELEY]],
+  pupil: [pupil, [...KNOWN, ...NEW]],
   untaught: [untaught, [...KNOWN, ...NEW]],
+  both: [both, [...KNOWN, ...NEW]],
+  ...Object.fromEntries(runs.map((run, i) => [`run${i + 1}`, [run, [...KNOWN, ...NEW]]])),
   schooled: [schooled, [...KNOWN, ...NEW]],
   drilled: [drilled, [...KNOWN, ...NEW]],
   alone: [alone, KNOWN],
@@ -229,8 +243,12 @@ export default defineRecipe({
     schooled,
     grown,
     teacher,
-    caller,
+    pupil,
     untaught,
+    both,
+    ...Object.fromEntries(draws.map((draw, i) => [`draw${i + 2}`, draw])),
+    ...Object.fromEntries(runs.map((run, i) => [`run${i + 1}`, run])),
+    caller,
     q4,
     three,
     ternary,
