@@ -164,6 +164,7 @@ export function program(): Command {
         "ternary",
       ]),
     )
+    .addOption(choice("--long <what>", "to do with longer samples (default: cut)", ["error", "drop", "cut"]))
     .addOption(choice("--type <type>", "type of the written weights (default: f32)", ["f32", "bf16", "f16"]));
   addShapeOptions(train, "without a config: ");
   addTrainingOptions(train).action(async (options) => (await import("./train.ts")).train(options));

@@ -38,6 +38,21 @@ test("pith train makes a model that pith run opens and that tells its text", asy
   expect(other.err).toContain("min_lr was not set when the run began, and is 0.0001 now");
 });
 
+test("pith train tells what it cuts of long samples, or refuses them", async () => {
+  const samples = join(dir, "long.jsonl");
+  const texts = ["a b", "a b c d e f g h i j k l m n o p"];
+  const lines = texts.map((completion) => JSON.stringify({ prompt: "a", completion }));
+  await writeFile(samples, lines.join("\n"));
+  const run = ["train", "--data", samples, ...SHAPE, "--steps", "1"];
+  const { code, err } = await pith(...run, "--out", join(dir, "cut"));
+  expect(code).toBe(0);
+  expect(err).toMatch(
+    /worth knowing: samples longer than the context of .* of 1 the end is cut off, 0 are left out/,
+  );
+  const refused = await pith(...run, "--long", "error", "--out", join(dir, "refused"));
+  expect([refused.code, refused.err]).toEqual([1, expect.stringContaining("1 of 2 are, the longest with")]);
+});
+
 test("pith train says what is wanted of it", async () => {
   const none = await pith("train", ...SHAPE, "--out", join(dir, "x"));
   expect([none.code, none.err]).toEqual([1, expect.stringContaining("with --data file")]);

@@ -2,7 +2,7 @@
 
 import type { BackendName } from "../engine/backends/index.ts";
 import { type FitOptions, type ScratchOptions, train as trainModel } from "../train/index.ts";
-import { follow, notePlan } from "./training.ts";
+import { follow, noteStart } from "./training.ts";
 
 export interface LoopOptions {
   data?: string[];
@@ -46,6 +46,7 @@ export interface TrainOptions extends LoopOptions, ShapeOptions {
   tokenizer?: string;
   method?: "full" | "ternary";
   type?: "f32" | "bf16" | "f16";
+  long?: "error" | "drop" | "cut";
 }
 
 /** Options of the command line under the library's names, without those that are not set. */
@@ -81,7 +82,7 @@ export function set<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], u
 }
 
 export async function train(options: TrainOptions): Promise<void> {
-  const { data, config, tokenizer, method, type } = options;
+  const { data, config, tokenizer, method, type, long } = options;
   if (!data) throw new TypeError("Cannot train: wanted a file of text or samples, with --data file");
   const out = outOf("train", options);
   await follow(
@@ -94,10 +95,10 @@ export async function train(options: TrainOptions): Promise<void> {
         ...(tokenizer !== undefined && {
           tokenizer: /^\d+$/.test(tokenizer) ? Number(tokenizer) : tokenizer,
         }),
-        ...set({ method, type }),
+        ...set({ method, type, long }),
         ...loopOptions(options),
         signal,
-        onPlan: notePlan,
+        onPlan: noteStart,
       }),
     options.json,
     () => `pith run ${out} "..."`,

@@ -5,7 +5,7 @@ import { interruptible } from "./interrupt.ts";
 import { bytes, figure, note, printJson } from "./output.ts";
 import { duration, type Progress, progressBar } from "./progress.ts";
 
-export function notePlan(plan: TrainPlan): void {
+function notePlan(plan: TrainPlan): void {
   const { parameters, trained, steps, tokens, eval_tokens, size, memory } = plan;
   const share = (100 * trained) / parameters;
   const whole = trained === parameters;

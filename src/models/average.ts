@@ -16,8 +16,8 @@ export interface ModelToAverage {
 
 export interface AverageResult extends ConvertResult {
   /**
-   * ‖Wᵢ − mean‖ / ‖mean‖ of each model, over all matrices. Runs out of one training that ended near each other are at some
-   * hundredths; models that never had weights in common are far from 0, and their mean is good for nothing.
+   * ‖Wᵢ − mean‖ / ‖mean‖ of each model, over all matrices. Runs that went on from one model are at a tenth or so; models that
+   * never had weights in common are at 1 (two of them) and beyond, and their mean is good for nothing.
    */
   readonly distances: readonly number[];
 }

@@ -30,6 +30,8 @@ export interface CorpusOptions {
    * data. Default: "characters" for less than a million of them, else 4096.
    */
   readonly tokenizer?: string | number;
+  /** What becomes of samples that are longer than the model's context. Default "cut". */
+  readonly long?: "error" | "drop" | "cut";
 }
 
 /** Data with its tokenizer, before the model's context is known. */
@@ -59,7 +61,7 @@ const END = "<|endoftext|>";
 
 /** @throws {Error} naming the file that cannot be read, or what is wrong with the tokenizer for it */
 export async function openCorpus(options: CorpusOptions, signal?: AbortSignal): Promise<Corpus> {
-  const { eval_share = 0 } = options;
+  const { eval_share = 0, long = "cut" } = options;
   const list = (files: string | readonly string[] = []) => (typeof files === "string" ? [files] : files);
   const [data, evaluation] = [list(options.data), list(options.eval)];
   if (data.length === 0) throw new TypeError("Cannot train on no files: wanted at least one");
@@ -90,7 +92,7 @@ export async function openCorpus(options: CorpusOptions, signal?: AbortSignal): 
         eval_share,
       });
     const read = (files: readonly string[]) =>
-      readSamples(files, { tokenizer: made.tokenizer, ctx: ctx + 1, long: "cut", signal });
+      readSamples(files, { tokenizer: made.tokenizer, ctx: ctx + 1, long, signal });
     return openSamples(await read(data), evaluation.length > 0 ? await read(evaluation) : undefined, {
       seed,
       eval_share,

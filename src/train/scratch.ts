@@ -49,7 +49,7 @@ export interface ScratchOptions
   readonly threads?: number;
   readonly signal?: AbortSignal;
   /** Called once, before the first step. */
-  readonly onPlan?: (plan: TrainPlan) => void;
+  readonly onPlan?: (plan: TrainPlan, warnings: readonly string[]) => void;
 }
 
 export interface ScratchResult extends FitResult {
@@ -114,7 +114,7 @@ async function run(
       memory: trainingMemory(trainable, size, computing),
       available,
     };
-    options.onPlan?.(plan);
+    options.onPlan?.(plan, opened.warnings);
     learner = new TrainStep(backend, trainable, size, computing);
     const settings = {
       ...opened.settings,

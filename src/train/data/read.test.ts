@@ -169,11 +169,15 @@ describe("checks", () => {
     expect([cut.stats.samples, cut.stats.dropped, cut.stats.cut]).toEqual([2, 1, 1]);
     expect(cut.samples[1]!.ids.length).toBe(40);
     expect(cut.stats.longest).toEqual({ tokens: 101, file: long, line: 3 });
+    expect(cut.stats.warnings).toEqual([
+      `samples longer than the context of 40 tokens: of 1 the end is cut off, 1 are left out; the longest has 101 (${long}, line 3)`,
+    ]);
   });
 
   test("windows of a long text: every token is learned once", async () => {
     const text = "abcdefghijklmnopqrstuvwxyz";
-    const { samples } = await readSamples(file(text, "txt"), { ...base, ctx: 10, long: "cut" });
+    const { samples, stats } = await readSamples(file(text, "txt"), { ...base, ctx: 10, long: "cut" });
+    expect(stats.warnings).toEqual([]); // nothing of it is lost
     expect(samples.map((s) => shown(s))).toEqual(["a[bcdefghij]", "j[klmnopqrs]", "s[tuvwxyz<|im_end|>]"]);
   });
 

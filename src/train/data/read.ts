@@ -99,6 +99,8 @@ class Reader {
   #whole = 0;
   #dropped = 0;
   #cut = 0;
+  /** Of these, samples whose end is lost; a text becomes several. */
+  #shortened = 0;
 
   constructor(files: string | readonly string[], options: DataOptions) {
     const { tokenizer, ctx, reasoning = "learn", lastOnly = false, settings } = options;
@@ -182,6 +184,7 @@ class Reader {
       return [];
     }
     this.#cut++;
+    this.#shortened++;
     return [this.#arena.add(masked, source, 0, ctx)];
   }
 
@@ -200,7 +203,16 @@ class Reader {
       longest: this.#long.longest!,
       dropped: this.#dropped,
       cut: this.#cut,
-      warnings: warningsOf(samples, this.#notes, lines),
+      warnings: [...this.#tooLong(), ...warningsOf(samples, this.#notes, lines)],
     };
+  }
+
+  /** What is lost of samples longer than the context. */
+  #tooLong(): string[] {
+    if (this.#shortened + this.#dropped === 0) return [];
+    const { tokens, file, line } = this.#long.longest!;
+    return [
+      `samples longer than the context of ${this.#options.ctx} tokens: of ${this.#shortened} the end is cut off, ${this.#dropped} are left out; the longest has ${tokens} (${file}, line ${line})`,
+    ];
   }
 }
