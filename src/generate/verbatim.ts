@@ -11,11 +11,13 @@ export interface Verbatim {
   readonly text: string;
   /**
    * Whether the string at `path` must.
-   * @param valueAt strings of the document that are complete, by the path's JSON: '[0,"name"]'
+   * @param valueAt gives strings of the document that are complete
    */
   at(path: JsonPath, valueAt: (path: JsonPath) => string | undefined): boolean;
 }
 
+/** Bytes of the longest token that is looked for in a text: shorter ones spell what longer ones would. */
+const LONGEST = 24;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 /** What a letter after a backslash stands for: all escapes that the grammar writes. */
@@ -32,7 +34,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
 /** Tokens by their bytes, one character for each byte. Made once for a model. */
 export class TokenBytes {
   readonly bytes: readonly Uint8Array[];
-  /** Tokens without a quote or a backslash, by their bytes. */
+  /** Tokens without a quote or a backslash, by their bytes, if these are few enough. */
   readonly plain = new Map<string, number[]>();
   /** The others that have bytes. */
   readonly special: number[] = [];
@@ -51,6 +53,7 @@ export class TokenBytes {
         this.special.push(id);
         continue;
       }
+      if (bytes.length > LONGEST) continue;
       longest = Math.max(longest, bytes.length);
       const key = latin(bytes);
       const same = this.plain.get(key);
