@@ -97,14 +97,14 @@ const pupil = step.distill({ ...last, teacher, student: schooled, on_policy: 0 }
 const untaught = step.tune({ ...last, model: schooled });
 const both = step.average({ models: [pupil, untaught], as: "folder" });
 
-/** Two rounds of runs, each on a draw of its own; the next round begins with their mean, and the last mean is the model. */
+/** Two rounds of runs, each on a draw of its own. The second begins with the mean of the first; the model is the mean of both. */
 const draws = [2, 3, 4, 5, 6].map((seed) => drawn(seed, "taught.jsonl"));
 const run = (model, n) => step.tune({ ...last, model, data: draws[n].file("taught.jsonl"), seed: 7 + n });
 const first = [0, 1, 2].map((n) => run(both, n));
 const between = step.average({ models: first, as: "folder" });
 const second = [3, 4].map((n) => run(between, n));
 const runs = [...first, ...second];
-const caller = step.average({ models: second, as: "folder" });
+const caller = step.average({ models: [between, ...second], as: "folder" });
 
 /** Learned on answers of the kinds it is for. */
 const q4 = step.quantize({
