@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -51,6 +51,8 @@ describe.each(["llama", "qwen2"] as const)("%s", (name) => {
     expect(there).toMatchObject({ format: "gguf", type: "f32", left_out: [] });
     const back = await run(`${name}.gguf`, `${name}-back`);
     expect(back).toMatchObject({ format: "folder", type: "f32", left_out: [] });
+    const [made, usual] = await Promise.all([`${name}-back`, name].map((folder) => stat(join(dir, folder))));
+    expect(made!.mode).toBe(usual!.mode); // others may read it where they may read any
 
     expect(await bytesOf(join(dir, `${name}-back`))).toEqual(await bytesOf(join(dir, name)));
     await withModel(join(dir, name), async (before) => {

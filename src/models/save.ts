@@ -211,8 +211,11 @@ export async function saveFolder(
   for (const [name, bytes] of extra) files.set(name, bytes);
 
   await mkdir(dirname(path), { recursive: true });
-  const staging = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
+  const beside = await mkdtemp(join(dirname(path), `.${basename(path)}.`));
   try {
+    // Within, since a folder of mkdtemp is its owner's alone.
+    const staging = join(beside, "new");
+    await mkdir(staging);
     const tensors: TensorToWrite[] = model.parameters.flatMap(({ source, type, encoded, packed }) => {
       if (packed) return packed;
       const { name, shape } = source;
@@ -233,7 +236,7 @@ export async function saveFolder(
     }
     await moveInto(staging, path);
   } finally {
-    await rm(staging, { recursive: true, force: true });
+    await rm(beside, { recursive: true, force: true });
   }
 }
 
