@@ -35,7 +35,7 @@ async function run(work: Work): Promise<Found> {
   // What has changed first.
   const order = [...rows].sort((a, b) => score(b) - score(a));
   const ofAll = (right: number) => `${right} of ${held.length}`;
-  const settings = `--rank ${ADAPTER.rank} --alpha ${ADAPTER.alpha} --targets ${shellWord(ADAPTER.targets)} --lr ${ADAPTER.lr} --batch-tokens ${ADAPTER.batch_tokens} --steps ${steps} --compute bf16`;
+  const settings = `--rank ${ADAPTER.rank} --alpha ${ADAPTER.alpha} --lr ${ADAPTER.lr} --batch-tokens ${ADAPTER.batch_tokens} --steps ${steps} --compute bf16`;
   return {
     lines: [
       ...(words.length > 0
