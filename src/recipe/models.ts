@@ -5,6 +5,7 @@ import {
   type Metric,
   parseTask,
   readText,
+  type TaskOptions,
   type TaskResult,
   type TextResult,
 } from "../evaluate/index.ts";
@@ -19,7 +20,6 @@ import {
   openModel,
   type SaveType,
 } from "../models/index.ts";
-import type { VerbatimArguments } from "../tools/index.ts";
 import { withModel } from "../train/index.ts";
 import type { Figures, Input } from "./recipe.ts";
 
@@ -63,7 +63,7 @@ export interface EvaluateStep extends Pick<LoadModelOptions, "kv" | "quantize" |
   /** Answers must follow the schema of their line. */
   readonly constrain?: boolean;
   /** Of calls: texts of arguments must stand in the sentence. */
-  readonly verbatim?: VerbatimArguments;
+  readonly verbatim?: NonNullable<TaskOptions["verbatim"]>;
   /** Prompts that do not fit: "error", or "wrong". */
   readonly long?: "error" | "wrong";
   readonly seed?: number;
