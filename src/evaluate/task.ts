@@ -80,8 +80,10 @@ export interface TaskResult extends Scores {
 const UNDER_WAY = 32;
 
 export async function evaluateTask(model: Model, options: TaskOptions): Promise<TaskResult> {
-  const { task, limit, signal } = options;
+  const { task, limit, verbatim, signal } = options;
   signal?.throwIfAborted();
+  if (verbatim && task.metric !== "calls")
+    throw new TypeError(`Cannot evaluate ${JSON.stringify(task.metric)} verbatim: wanted a task of "calls"`);
   if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1))
     throw new RangeError(`Cannot evaluate with a limit of ${limit}: wanted a whole number, 1 or more`);
   const lines = task.lines.slice(0, limit ?? Infinity);
@@ -90,8 +92,6 @@ export async function evaluateTask(model: Model, options: TaskOptions): Promise<
 
 async function answer(model: Model, lines: readonly TaskLine[], options: TaskOptions): Promise<TaskResult> {
   const { adapter, constrain, verbatim, task } = options;
-  if (verbatim && task.metric !== "calls")
-    throw new TypeError(`Cannot evaluate ${JSON.stringify(task.metric)} verbatim: wanted a task of "calls"`);
   let lines_too_long = 0;
   const ask: Ask = (line, settings) => {
     const given = askModel(line, settings);
