@@ -1,16 +1,14 @@
 // pith average: several models' weights as one.
 
-import { average as averageModels, type ModelToAverage, openModel, type SaveType } from "../models/index.ts";
+import { average as averageModels, type ModelToAverage, openModel } from "../models/index.ts";
 import { pathAndNumber } from "./adapters.ts";
+import { type ConvertOptions, writing } from "./convert.ts";
 import { interruptible } from "./interrupt.ts";
 import { figure, note, printJson } from "./output.ts";
 import { progressBar } from "./progress.ts";
 
-export interface AverageOptions {
+export interface AverageOptions extends ConvertOptions {
   out: string;
-  type?: SaveType;
-  overwrite?: boolean;
-  json?: boolean;
 }
 
 export async function average(names: readonly string[], options: AverageOptions): Promise<void> {
@@ -20,12 +18,7 @@ export async function average(names: readonly string[], options: AverageOptions)
   try {
     for (const { path, number } of specs) models.push({ model: await openModel(path), weight: number });
     const result = await interruptible("Interrupted: nothing was written", (signal) =>
-      averageModels(models, options.out, {
-        ...(options.type && { type: options.type }),
-        ...(options.overwrite && { overwrite: true }),
-        signal,
-        onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
-      }),
+      averageModels(models, options.out, writing(options, signal, bar)),
     );
     bar.stop();
     if (options.json) return printJson(result);

@@ -1,9 +1,14 @@
 // pith convert: a model in another form or type.
 
-import { convert as convertModel, openModel, type SaveType } from "../models/index.ts";
+import {
+  convert as convertModel,
+  type ConvertOptions as LibraryOptions,
+  openModel,
+  type SaveType,
+} from "../models/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { note, printJson } from "./output.ts";
-import { progressBar } from "./progress.ts";
+import { type Progress, progressBar } from "./progress.ts";
 
 export interface ConvertOptions {
   type?: SaveType;
@@ -11,17 +16,24 @@ export interface ConvertOptions {
   json?: boolean;
 }
 
+/** Options of the verbs that write a model, under the library's names. */
+export const writing = (
+  { type, overwrite }: ConvertOptions,
+  signal: AbortSignal,
+  bar: Progress,
+): LibraryOptions => ({
+  ...(type && { type }),
+  ...(overwrite && { overwrite: true }),
+  signal,
+  onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
+});
+
 export async function convert(nameOrPath: string, out: string, options: ConvertOptions): Promise<void> {
   const model = await openModel(nameOrPath);
   const bar = progressBar("writing");
   try {
     const result = await interruptible("Interrupted: nothing was written", (signal) =>
-      convertModel(model, out, {
-        ...(options.type && { type: options.type }),
-        ...(options.overwrite && { overwrite: true }),
-        signal,
-        onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
-      }),
+      convertModel(model, out, writing(options, signal, bar)),
     );
     bar.stop();
     if (options.json) return printJson(result);

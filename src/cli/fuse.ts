@@ -1,23 +1,15 @@
 // pith fuse: adapters merged into a model's weights.
 
-import {
-  type AdapterToFuse,
-  fuse as fuseModel,
-  openAdapter,
-  openModel,
-  type SaveType,
-} from "../models/index.ts";
+import { type AdapterToFuse, fuse as fuseModel, openAdapter, openModel } from "../models/index.ts";
 import { parseAdapter } from "./adapters.ts";
+import { type ConvertOptions, writing } from "./convert.ts";
 import { interruptible } from "./interrupt.ts";
 import { figure, note, printJson } from "./output.ts";
 import { progressBar } from "./progress.ts";
 
-export interface FuseOptions {
+export interface FuseOptions extends ConvertOptions {
   adapter?: string[];
-  type?: SaveType;
   requantize?: boolean;
-  overwrite?: boolean;
-  json?: boolean;
 }
 
 export async function fuse(nameOrPath: string, out: string, options: FuseOptions): Promise<void> {
@@ -30,11 +22,8 @@ export async function fuse(nameOrPath: string, out: string, options: FuseOptions
     const result = await interruptible("Interrupted: nothing was written", async (signal) => {
       for (const { path, scale } of specs) adapters.push({ adapter: await openAdapter(path, signal), scale });
       return fuseModel(model, adapters, out, {
-        ...(options.type && { type: options.type }),
+        ...writing(options, signal, bar),
         ...(options.requantize && { requantize: true }),
-        ...(options.overwrite && { overwrite: true }),
-        signal,
-        onProgress: ({ bytes, totalBytes }) => bar.update(bytes, totalBytes),
       });
     });
     bar.stop();

@@ -1,7 +1,7 @@
 // Whether two models speak of the same tokens.
 
 import { createHash } from "node:crypto";
-import { type Tokenizer, tokenName } from "../tokenizer/index.ts";
+import { differingToken, type Tokenizer, tokenName } from "../tokenizer/index.ts";
 
 /**
  * Compares the vocabularies id by id. Rows of an embedding beyond them do not count.
@@ -11,10 +11,10 @@ export function checkSameTokens(
   student: { readonly name: string; readonly tokenizer: Tokenizer },
   teacher: { readonly name: string; readonly tokenizer: Tokenizer },
 ): void {
-  const [a, b] = [student.tokenizer, teacher.tokenizer];
-  for (let id = 0; id < Math.max(a.vocabSize, b.vocabSize); id++) {
-    const [own, other] = [tokenName(a, id), tokenName(b, id)];
-    if (own === other) continue;
+  const differing = differingToken(student.tokenizer, teacher.tokenizer);
+  if (differing) {
+    const { id, names } = differing;
+    const [own, other] = names;
     const shown = (text: string | undefined) => (text === undefined ? "nothing" : JSON.stringify(text));
     throw new TypeError(
       `Cannot distill ${JSON.stringify(teacher.name)} into ${JSON.stringify(student.name)}: their tokenizers differ, token ${id} is ${shown(other)} of the teacher's and ${shown(own)} of the student's, wanted the same tokens; with another tokenizer a student learns from the teacher's text: pith synthesize writes it, pith tune learns it`,

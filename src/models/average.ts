@@ -3,10 +3,10 @@
 
 import { dequantize } from "../engine/weights.ts";
 import { quote } from "../formats/errors.ts";
-import { tokenName } from "../tokenizer/index.ts";
+import { differingToken } from "../tokenizer/index.ts";
 import { type ConvertOptions, type ConvertResult, type Parameter, writeModel } from "./convert.ts";
 import { checkTensors, type OpenedModel } from "./open.ts";
-import { parameterRows, type RowSource } from "./rows.ts";
+import { isFloat, parameterRows, type RowSource } from "./rows.ts";
 
 /** One of the models, and how much it counts beside the others: 1 where nothing is said. */
 export interface ModelToAverage {
@@ -62,7 +62,7 @@ export async function average(
     const parameters = rows.map((own): Parameter => {
       const sources = [own, ...others.map((all) => all.get(own.name)!)];
       for (const [m, { type }] of sources.entries())
-        if (!isFloat(type) && !(options.type && isFloat(options.type)))
+        if (!isFloat(type) && !options.type)
           throw new TypeError(
             `Cannot average ${JSON.stringify(models[m]!.model.name)}: tensor ${quote(own.name)} is ${type}, wanted f32, f16 or bf16; ask for floats with a type (--type f16)`,
           );
@@ -74,8 +74,6 @@ export async function average(
 }
 
 type OnRows = (mean: Float64Array, each: readonly Float32Array[]) => void;
-
-const isFloat = (type: string) => type === "f32" || type === "f16" || type === "bf16";
 
 /** The rows' mean, as f32. */
 function meanRows(sources: readonly RowSource[], shares: readonly number[], onRows: OnRows): RowSource {
@@ -119,8 +117,6 @@ async function checkAlike(first: OpenedModel, other: OpenedModel): Promise<void>
   for (const name of new Set([...Object.keys(wants), ...Object.keys(has)]))
     if (JSON.stringify(has[name]) !== JSON.stringify(wants[name])) differ(name, has[name], wants[name]);
   const [ids, own] = await Promise.all([other.tokenizer(), first.tokenizer()]);
-  for (let id = 0; id < Math.max(ids.vocabSize, own.vocabSize); id++) {
-    const [found, wanted] = [tokenName(ids, id), tokenName(own, id)];
-    if (found !== wanted) differ(`token ${id}`, found ?? "nothing", wanted ?? "nothing");
-  }
+  const token = differingToken(ids, own);
+  if (token) differ(`token ${token.id}`, token.names[0] ?? "nothing", token.names[1] ?? "nothing");
 }

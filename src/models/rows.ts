@@ -19,6 +19,8 @@ import type { OpenedModel } from "./open.ts";
 /** Types that weights can be converted to; blocks are made by `quantize`, which searches their scales. */
 export type SaveType = FloatType;
 export const SAVE_TYPES: readonly SaveType[] = ["f32", "f16", "bf16"];
+/** Whether weights of a type are plain floats, no blocks. */
+export const isFloat = (type: string): type is SaveType => SAVE_TYPES.includes(type as SaveType);
 
 /** A parameter that is read by rows: a matrix [rows, cols], or a vector [n] with n rows of one column. */
 export interface RowSource {

@@ -13,6 +13,7 @@ import type { AdapterChoice } from "../generate/adapters.ts";
 import { type LoadModelOptions, loadModel, type Model } from "../generate/index.ts";
 import {
   average,
+  type ConvertOptions,
   convert,
   fuse,
   type ModelToAverage,
@@ -84,20 +85,21 @@ export type Resolved<T> = {
 
 type Tell = (done: number, total: number, text?: string) => void;
 
+/** Options of what writes a model; the recipe has seen to the target. */
+const writing = (type: SaveType | undefined, signal: AbortSignal, tell: Tell): ConvertOptions => ({
+  ...(type && { type }),
+  overwrite: true,
+  signal,
+  onProgress: ({ bytes, totalBytes }) => tell(bytes, totalBytes),
+});
+
 export async function convertModel(
   { model, type }: Resolved<ConvertStep>,
   out: string,
   signal: AbortSignal,
   tell: Tell,
 ): Promise<void> {
-  await withModel(model, (opened) =>
-    convert(opened, out, {
-      ...(type && { type }),
-      overwrite: true,
-      signal,
-      onProgress: ({ bytes, totalBytes }) => tell(bytes, totalBytes),
-    }),
-  );
+  await withModel(model, (opened) => convert(opened, out, writing(type, signal, tell)));
 }
 
 /** @throws {RangeError} when there are not as many scales as adapters */
@@ -117,11 +119,8 @@ export async function fuseModel(
     for (const [i, path] of paths.entries())
       adapters.push({ adapter: await openAdapter(path, signal), scale: scales?.[i] ?? 1 });
     const { changed, cost } = await fuse(opened, adapters, out, {
-      ...(type && { type }),
+      ...writing(type, signal, tell),
       ...(requantize && { requantize }),
-      overwrite: true,
-      signal,
-      onProgress: ({ bytes, totalBytes }) => tell(bytes, totalBytes),
     });
     return { changed, ...(cost && { relative_error: cost.relative_error }) };
   } finally {
@@ -145,12 +144,7 @@ export async function averageModels(
   try {
     for (const [i, path] of paths.entries())
       models.push({ model: await openModel(path), weight: weights?.[i] ?? 1 });
-    const { distances } = await average(models, out, {
-      ...(type && { type }),
-      overwrite: true,
-      signal,
-      onProgress: ({ bytes, totalBytes }) => tell(bytes, totalBytes),
-    });
+    const { distances } = await average(models, out, writing(type, signal, tell));
     return { farthest: Math.max(...distances) };
   } finally {
     for (const { model } of models) await model.close();

@@ -7,7 +7,7 @@ export { loadTokenizerFolder } from "./folder.ts";
 export { loadTokenizerGguf } from "./gguf.ts";
 export { loadTokenizerJson } from "./huggingface.ts";
 export { readMessages } from "./messages.ts";
-export { tokenName } from "./names.ts";
+export { differingToken, tokenName } from "./names.ts";
 export { StreamDecoder } from "./stream.ts";
 export { characterTokenizer, type TrainTokenizerOptions, trainTokenizer } from "./train.ts";
 export { type SplitName, tokenizerConfig } from "./trained-files.ts";

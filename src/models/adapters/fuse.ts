@@ -1,19 +1,13 @@
 // Merging adapters into a model's weights: W' = W + s BA, with DoRA m (W + s BA) / ‖W + s BA‖ by rows, and whole tensors
 // in place of the model's. Streamed by rows; what no adapter changes is copied bit for bit.
 
-import {
-  dequantize,
-  isWritable,
-  quantize,
-  type WeightType,
-  type WritableType,
-} from "../../engine/weights.ts";
+import { dequantize, isWritable, quantize, type WritableType } from "../../engine/weights.ts";
 import { quote } from "../../formats/errors.ts";
 import type { TensorInfo } from "../../formats/index.ts";
 import type { Config } from "../config.ts";
 import { type ConvertOptions, type ConvertResult, type Parameter, writeModel } from "../convert.ts";
 import type { OpenedModel } from "../open.ts";
-import type { RowSource } from "../rows.ts";
+import { isFloat, type RowSource } from "../rows.ts";
 import { checkAdapter, HEAD, type LoraPair, type OpenedAdapter, savedOf } from "./adapter.ts";
 import { hfRows, tensorRows } from "./base-rows.ts";
 import { finiteValues, isAsInModel, readPair } from "./load.ts";
@@ -68,7 +62,7 @@ export async function fuse(
       const base: RowSource = saved ? savedRows(saved, { ...own, name }) : { ...own, name };
       if (saved || steps.length > 0) changed++;
       if (steps.length === 0) return { source: base, natural: base.type };
-      if (!isFloat(base.type) && !options.requantize && !(options.type && isFloat(options.type)))
+      if (!isFloat(base.type) && !options.requantize && !options.type)
         throw new TypeError(
           `Cannot merge into ${JSON.stringify(model.name)}: tensor ${quote(name)} is ${base.type}, wanted f32, f16 or bf16; every changed weight would be rounded once more: ask for that with requantize (--requantize), or for floats with a type (--type f16), or keep the adapter apart (--adapter)`,
         );
@@ -82,8 +76,6 @@ export async function fuse(
   });
   return { ...result, changed, ...cost.result() };
 }
-
-const isFloat = (type: WeightType) => type === "f32" || type === "f16" || type === "bf16";
 
 /** A low-rank change of one parameter. */
 interface Step {

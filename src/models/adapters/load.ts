@@ -7,6 +7,7 @@ import { readTensorValues, type TensorInfo } from "../../formats/index.ts";
 import { interleavedHeads, liesOtherwise, moveRows } from "../gguf-names.ts";
 import { mib } from "../memory.ts";
 import type { OpenedModel } from "../open.ts";
+import { isFloat } from "../rows.ts";
 import type { LinearTarget } from "../targets.ts";
 import { checkAdapter, type LoraPair, type OpenedAdapter, rankOf, savedOf } from "./adapter.ts";
 import { baseRows, tensorRows } from "./base-rows.ts";
@@ -207,8 +208,7 @@ export async function finiteValues(tensor: TensorInfo): Promise<Float32Array> {
  */
 export async function isAsInModel(tensor: TensorInfo, name: string, model: OpenedModel): Promise<boolean> {
   const { type } = model.tensors.get(name)!;
-  const isFloat = type === "f32" || type === "f16" || type === "bf16";
-  const tolerance = !tensor.name.includes(".base_layer.") ? 0 : isFloat ? 2 ** -7 : 0.3;
+  const tolerance = !tensor.name.includes(".base_layer.") ? 0 : isFloat(type) ? 2 ** -7 : 0.3;
   const rows = baseRows(model, name);
   let square = 0;
   let difference = 0;
