@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, describe, expect, it } from "vitest";
+import { loadModel } from "../generate/index.ts";
 import { readTools, toolSchema } from "../tools/index.ts";
 import { demo } from "./demo.ts";
 import { checkOut, wholeFolder } from "./folder.ts";
@@ -19,6 +20,7 @@ import { makeHouses } from "./house.ts";
 import { type Chance, type Example, generator, inventTools } from "./invent.ts";
 import { Network } from "./network.ts";
 import { ownExamples, ownTools } from "./own.ts";
+import { tried } from "./work.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "pith-demo-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -177,16 +179,32 @@ it("a connection is seen by Node and by the kernel", async () => {
 
 const model = process.env.PITH_DEMO_MODEL ?? resolve("models/caller");
 describe.skipIf(!existsSync(join(model, "model.safetensors")))("the whole of it, in short", () => {
+  it("takes an answer without an end as none, and nothing else", async () => {
+    const loaded = await loadModel(model);
+    const tools = [{ name: "wait", parameters: { type: "object", properties: {} } }];
+    const ask = (prompt: string, more: { maxTokens?: number; signal?: AbortSignal } = {}) =>
+      tried(loaded, { tools, prompt, ...more });
+    expect(await ask("wait")).toMatchObject({ kind: "calls" });
+    expect(await ask("wait", { maxTokens: 1 })).toMatchObject({
+      message: expect.stringContaining("Cannot call tools"),
+    });
+    expect(await ask("wait ".repeat(600))).toBeInstanceOf(RangeError);
+    await expect(ask("wait", { signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+    await loaded.close();
+  });
+
   it("runs to its end, finds adapters equal alone and together, and leaves one page", async () => {
     const out = join(folder, "shown");
     const stages: string[] = [];
-    const job = demo({ fast: true, seed: 1, out, model, sentence: "cancel it" });
+    // A sentence that does not fit is told so, and ends nothing.
+    const job = demo({ fast: true, seed: 1, out, model, sentence: "cancel it, ".repeat(300) });
     for await (const { id, stage } of job) if (stage !== "working") stages.push(`${id} ${stage}`);
     const { steps, report, folder: at } = await job.result;
     expect(at).toBe(out);
     expect(stages).toEqual(steps.flatMap(({ id }) => [`${id} begun`, `${id} done`]));
     const figures = Object.fromEntries(steps.map((step) => [step.id, step.figures]));
     expect(figures.call!.asked).toBe(4);
+    expect(steps[0]!.lines.filter((line) => line.startsWith("  -> Cannot"))).toHaveLength(1);
     expect(figures.swap!.same_as_alone).toBe(figures.swap!.requests);
     expect(figures.teach!.right_after).toBeGreaterThan(figures.teach!.right_before!);
     expect(figures.shrink!.q4_bytes).toBeLessThan(figures.shrink!.student_bytes! / 2);

@@ -3,7 +3,7 @@
 
 import { evaluate, parseTask, type TaskAnswer, type TaskResult } from "../evaluate/index.ts";
 import type { Model } from "../generate/index.ts";
-import type { Tool, ToolCall } from "../tools/index.ts";
+import { type CallOptions, type CallResult, callTools, type Tool, type ToolCall } from "../tools/index.ts";
 import type { Job, StepEvent } from "../train/index.ts";
 import type { Chance, Example } from "./invent.ts";
 import type { Network } from "./network.ts";
@@ -125,6 +125,16 @@ export function asCalls(text: string): string {
     return list.length === 0 ? "no function fits" : list.map(call).join("; ");
   } catch {
     return text;
+  }
+}
+
+/** The model's answer to one sentence, or why there is none: the answer found no end, or the sentence does not fit. */
+export async function tried(model: Model, options: CallOptions): Promise<CallResult | RangeError> {
+  try {
+    return await callTools(model, options);
+  } catch (error) {
+    if (error instanceof RangeError) return error;
+    throw error;
   }
 }
 

@@ -2,14 +2,15 @@
 
 import { median } from "../../generate/bench.ts";
 import { htmlTable } from "../../report/page.ts";
-import { callTools, type ToolAnswer, type ToolCall } from "../../tools/index.ts";
-import { answerText, type Found, type Step, shellWord, type Work } from "../work.ts";
+import type { ToolAnswer, ToolCall } from "../../tools/index.ts";
+import { answerText, type Found, type Step, shellWord, tried, type Work } from "../work.ts";
 
 interface Asked {
   readonly sentence: string;
-  readonly answer: ToolAnswer;
+  /** Or why there is none. */
+  readonly answer: ToolAnswer | RangeError;
   readonly ms: number;
-  readonly first_token_ms: number;
+  readonly first_token_ms?: number;
   /** Where the right answer is known. */
   readonly wanted?: readonly ToolCall[];
 }
@@ -18,9 +19,12 @@ async function run(work: Work): Promise<Found> {
   const { model, material, options, signal, path, tell, shown } = work;
   const { tools, plain } = material;
   const ask = async (sentence: string, wanted?: readonly ToolCall[]): Promise<Asked> => {
-    const { generation, ...answer } = await callTools(model, { tools, prompt: sentence, signal });
-    const { totalMs: ms, firstTokenMs: first_token_ms } = generation.stats;
-    return { sentence, answer, ms, first_token_ms, ...(wanted && { wanted }) };
+    const begun = performance.now();
+    const answer = await tried(model, { tools, prompt: sentence, signal });
+    const given = { sentence, answer, ...(wanted && { wanted }) };
+    if (answer instanceof RangeError) return { ...given, ms: performance.now() - begun };
+    const { totalMs: ms, firstTokenMs: first_token_ms } = answer.generation.stats;
+    return { ...given, ms, first_token_ms };
   };
   const asked: Asked[] = [];
   for (const [i, { text, answer }] of plain.entries()) {
@@ -33,8 +37,9 @@ async function run(work: Work): Promise<Found> {
   const [first, ...later] = asked;
   const known = asked.filter(({ wanted }) => wanted);
   const right = known.filter(isRight).length;
-  const ms = median((later.length > 0 ? later : asked).map((one) => one.ms));
-  const firstToken = median((later.length > 0 ? later : asked).map((one) => one.first_token_ms));
+  const timed = later.length > 0 ? later : asked;
+  const ms = median(timed.map((one) => one.ms));
+  const firstToken = median(timed.map((one) => one.first_token_ms ?? one.ms));
   const parameters = `${(parameterCount(work) / 1e6).toFixed(1)} million parameters`;
   return {
     lines: [
@@ -85,13 +90,14 @@ function signature({
     .join(", ")})`;
 }
 
-function said(answer: ToolAnswer): string {
+function said(answer: Asked["answer"]): string {
+  if (answer instanceof RangeError) return answer.message;
   if (answer.kind === "calls") return answerText(answer.calls);
   return answer.kind === "question" ? `asks: ${answer.question}` : "[] (no function fits)";
 }
 
 function isRight({ answer, wanted }: Asked): boolean {
-  if (!wanted) return false;
+  if (!wanted || answer instanceof RangeError) return false;
   const calls = answer.kind === "calls" ? answer.calls : answer.kind === "refusal" ? [] : undefined;
   return calls !== undefined && answerText(calls) === answerText(wanted);
 }

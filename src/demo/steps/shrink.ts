@@ -10,7 +10,6 @@ import { quantize } from "../../quantize/index.ts";
 import { htmlTable } from "../../report/page.ts";
 import { scatterChart } from "../../report/scatter.ts";
 import { escapeXml } from "../../report/svg.ts";
-import { callTools } from "../../tools/index.ts";
 import { type Example, generator } from "../invent.ts";
 import {
   computing,
@@ -23,6 +22,7 @@ import {
   shellWord,
   stepsIn,
   taskLine,
+  tried,
   type Work,
 } from "../work.ts";
 
@@ -133,16 +133,13 @@ async function teacherSamples({
   const lines = examples.map((one) => sampleLine(tools, one));
   for (let at = 0; at < unanswered.length; at += AT_ONCE) {
     const some = unanswered.slice(at, at + AT_ONCE);
-    // An answer that finds no end is none: its sentence is left out.
-    const endless = (error: unknown) => {
-      if (error instanceof RangeError) return undefined;
-      throw error;
-    };
     const answers = await Promise.all(
-      some.map((prompt) => callTools(model, { tools, prompt, adapter: "house", signal }).catch(endless)),
+      some.map((prompt) => tried(model, { tools, prompt, adapter: "house", signal })),
     );
+    // Of a sentence without an answer nothing is learned.
     for (const [i, answer] of answers.entries())
-      if (answer?.kind === "calls") lines.push(sampleLine(tools, { text: some[i]!, answer: answer.calls }));
+      if ("kind" in answer && answer.kind === "calls")
+        lines.push(sampleLine(tools, { text: some[i]!, answer: answer.calls }));
     tell("the teacher answers", at + some.length, unanswered.length);
   }
   const { Procedural } = await generator();
