@@ -1,11 +1,10 @@
 // Opens the weights of a Hugging Face folder: one safetensors file, or shards and the index that names them.
 
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeText, quote, wrongField as wrong } from "./errors.ts";
 import { describeJson as describe, isObject, parseJson } from "./json.ts";
 import { readSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { openFile, type Source } from "./source.ts";
+import { exists, openFile, type Source } from "./source.ts";
 import type { TensorInfo } from "./types.ts";
 
 const MAX_INDEX_BYTES = 100_000_000;
@@ -94,11 +93,4 @@ async function readWeightMap(path: string): Promise<Map<string, string>> {
   } finally {
     await source.close();
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -26,6 +26,13 @@ const MAX_READ_BYTES = 2 ** 30;
 /** What a Uint8Array may hold on Node 20. */
 const MAX_ARRAY_BYTES = 2 ** 32;
 
+/** Whether there is anything at a path that can be looked at. */
+export const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
 /**
  * Opens a regular file (or a link to one) for reading by range.
  * @throws {Error} when there is none, or it is a directory, a device, a FIFO or a socket.

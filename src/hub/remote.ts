@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { hubHome } from "./cache.ts";
 import type { HubName } from "./name.ts";
 import { isOffline } from "./offline.ts";
+import { retryAfter } from "./retry-after.ts";
 
 export interface HubOptions {
   /** Default: HF_ENDPOINT, else https://huggingface.co */
@@ -303,11 +304,10 @@ function refusal(what: string, response: Response, token: string | undefined): E
   }
   if (status === 404) return new Error(`Cannot ${what}: ${found}: no such model, revision or file`);
   if (status === 408 || status === 416 || status === 429 || status >= 500) {
-    const after = Number(response.headers.get("retry-after") ?? "");
-    const waitMs = Number.isFinite(after) && after > 0 ? { waitMs: after * 1000 } : {};
+    const waitMs = retryAfter(response.headers.get("retry-after"));
     return status === 416
       ? new Unsatisfied(`Cannot ${what}: ${found}`)
-      : new Passing(`Cannot ${what}: ${found}`, waitMs);
+      : new Passing(`Cannot ${what}: ${found}`, waitMs === undefined ? {} : { waitMs });
   }
   return new Error(`Cannot ${what}: ${found}, wanted 200`);
 }

@@ -1,7 +1,6 @@
 // Opening a model: headers only. Gives its config, its tensors under Hugging Face's names, and its tokenizer when
 // asked for; no weight is read.
 
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { WeightSource } from "../engine/backend.ts";
 import { isWeightType } from "../engine/weights.ts";
@@ -17,6 +16,7 @@ import {
   type TensorInfo,
   unpackTensors,
 } from "../formats/index.ts";
+import { exists } from "../formats/source.ts";
 import { loadTokenizerFolder, loadTokenizerGguf, type Tokenizer } from "../tokenizer/index.ts";
 import { type Config, type GenerationConfig, parseConfig, parseGenerationConfig } from "./config.ts";
 import type { Definition } from "./definition.ts";
@@ -260,12 +260,6 @@ const readIn = (folder: string) => async (name: string) => {
   const path = join(folder, name);
   return (await exists(path)) ? readText(path) : undefined;
 };
-
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 
 export function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;

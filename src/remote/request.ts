@@ -2,6 +2,7 @@
 
 import { quote } from "../formats/errors.ts";
 import type { Json } from "../formats/json.ts";
+import { retryAfter } from "../hub/retry-after.ts";
 
 /** An answer with logprobs of a long prompt takes 60 bytes a token and rank; beyond this it is none. */
 const MAX_ANSWER_BYTES = 256 * 2 ** 20;
@@ -142,11 +143,4 @@ function messageOf(text: string): string {
     // Not JSON: shown as it is.
   }
   return text === "" ? "" : quote(text);
-}
-
-/** Seconds, or a date. */
-function retryAfter(header: string | null): number | undefined {
-  if (!header) return undefined;
-  const ms = /^\s*\d+(\.\d+)?\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(ms) && ms > 0 ? ms : undefined;
 }
