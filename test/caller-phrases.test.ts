@@ -10,6 +10,7 @@ const part = (name: string) => import(new URL(`../models/caller/data/${name}.mjs
 const { expand, readPhrases } = await part("grammar");
 const { clincPhrases } = await part("clinc");
 const { knownSnips, phraseSnips } = await part("snips-known");
+const { worldNames, worldPhrase, worldSnips } = await part("snips-world");
 const { SNIPS, snipsTools, snipsTurn, slotValues } = await part("snips");
 const { Chance } = await part("random");
 
@@ -81,7 +82,10 @@ it("sentences in the manner of SNIPS hold their values, which are of their inten
   const tools = new Map(snipsTools.map((tool: { name: string }) => [tool.name, tool]));
   const intents = new Set<string>();
   for (let i = 0; i < 1000; i++) {
-    const made = i % 2 ? phraseSnips(values, chance) : knownSnips(utterance, values, chance);
+    const made =
+      i % 2
+        ? [phraseSnips, worldPhrase][(i >> 1) % 2]!(values, chance)
+        : [knownSnips, worldSnips][(i >> 1) % 2]!(utterance, values, chance);
     const { text, answer } = snipsTurn(made);
     const [{ name, arguments: args }] = answer;
     intents.add(name);
@@ -93,6 +97,35 @@ it("sentences in the manner of SNIPS hold their values, which are of their inten
   }
   expect(intents.size).toBe(7);
   expect(SNIPS).toBe("@snips");
+});
+
+it("names that belong together come together", () => {
+  const parts = [
+    { text: "play " },
+    { text: "one", entity: "track" },
+    { text: " by " },
+    { text: "two", entity: "artist" },
+    { text: " in " },
+    { text: "three", entity: "city" },
+    { text: ", " },
+    { text: "four", entity: "state" },
+  ];
+  const slots = ["track", "artist", "city", "state"];
+  const values = new Map(slots.map((slot) => [slot, ["one"]]));
+  const made = Array.from({ length: 400 }, (_, i) => {
+    const one = worldSnips({ intent: "PlayMusic", parts }, values, new Chance(i));
+    return one.parts.map(({ text }: { text: string }) => text.toLowerCase()).join("");
+  });
+  const songs = readFileSync("models/caller/data/world/songs.txt", "utf8").trim().toLowerCase().split("\n");
+  const sings = new Map(songs.map((line) => line.split(": ") as [string, string]));
+  const right = made.filter((text) => {
+    const [, song, artist] = /^play (.+) by (.+) in .+, .+$/.exec(text) ?? [];
+    return sings.get(artist!)?.split(" | ").includes(song!);
+  });
+  // Half of them, but where a name holds one of the words between.
+  expect(right.length).toBeGreaterThan(140);
+  expect(right.length).toBeLessThan(260);
+  for (const slot of slots) expect(new Set(worldNames().get(slot)).size).toBe(worldNames().get(slot).length);
 });
 
 it("a grown model says what the one it was grown from says", async () => {

@@ -6,7 +6,8 @@
 // train.jsonl, skills.jsonl, drills.jsonl, dev.jsonl: samples of conversations (messages); only answers are learned. In
 // skills.jsonl, for later training, what is known by heart has more room; drills.jsonl varies it more widely. lessons.jsonl,
 // for its end, brings sentences of our own (data/phrases), what is left out and what no function fits; teaching.jsonl and
-// taught.jsonl are more of that, with names that are commonly known (data/known), for a teacher and its student.
+// taught.jsonl are more of that, with names that are commonly known (data/known), for a teacher and its student; wider.jsonl
+// and last.jsonl have more names (data/world) and functions about many more things (data/more), in different shares.
 // tokenizer.txt: what the vocabulary is made of. *.task.jsonl: tasks for `pith evaluate --task`. SNIPS: 700 utterances of the training files are held out; they
 // are the task, unless --snips-test names the test files (validate_*.json). CLINC150: the task is the part "test" of the
 // file, or of --clinc-test, else "val". With --only that file alone is written.
@@ -32,6 +33,7 @@ import { farQuestions, Procedural } from "./data/procedural.mjs";
 import { Chance } from "./data/random.mjs";
 import { SNIPS, slotValues, snipsParts, snipsTools, snipsTurn, varySnips } from "./data/snips.mjs";
 import { knownSnips, phraseSnips } from "./data/snips-known.mjs";
+import { worldPhrase, worldSnips } from "./data/snips-world.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -70,6 +72,8 @@ const further = {
   lessons: { to: [], share: 1, known: false },
   teaching: { to: [], share: 0.6, known: true },
   taught: { to: [], share: 0.6, known: true },
+  wider: { to: [], share: 0.35, known: true, world: true, more: { lessons: 24_000, procedural: 15_000 } },
+  last: { to: [], share: 0.6, known: true, world: true, more: { lessons: 16_000, procedural: 10_000 } },
 };
 const figures = new Map();
 const note = (name, n = 1) => figures.set(name, (figures.get(name) ?? 0) + n);
@@ -142,18 +146,19 @@ if (args.snips) {
       const varied = i === 0 ? utterance : varySnips(utterance, values, wide, true);
       add(drills, "drills snips", SNIPS, [snipsTurn(varied)]);
     }
-  for (const [name, { to, share, known }] of Object.entries(further)) {
+  for (const [name, { to, share, known, world }] of Object.entries(further)) {
     const own = root.fork(`snips ${name}`);
+    const exchange = world ? worldSnips : knownSnips;
+    const phrase = world ? worldPhrase : phraseSnips;
     for (const utterance of kept)
       for (let i = 0; i < (known ? 8 : 4); i++) {
         if (!own.hit(share)) continue;
-        const vary = known && i > 1 ? knownSnips : varySnips;
-        add(to, `${name} snips`, SNIPS, [
-          snipsTurn(i === 0 ? utterance : vary(utterance, values, own, true)),
-        ]);
+        const varied = () =>
+          known && i > 1 ? exchange(utterance, values, own) : varySnips(utterance, values, own, true);
+        add(to, `${name} snips`, SNIPS, [snipsTurn(i === 0 ? utterance : varied())]);
       }
     for (let i = 0; known && i < 14_000 * share; i++)
-      add(to, `${name} snips phrases`, SNIPS, [snipsTurn(phraseSnips(values, own))]);
+      add(to, `${name} snips phrases`, SNIPS, [snipsTurn(phrase(values, own))]);
   }
   jsonl(
     "snips.task.jsonl",
@@ -226,14 +231,17 @@ if (count > 0) {
     const { tools, turns } = source.sample();
     add(drills, "drills procedural", tools, turns);
   }
-  for (const [name, { to, share }] of Object.entries(further)) {
-    const lessons = new Lessons(root.fork(name).int(1, 1e6), "train");
-    for (let i = 0; i < (count / 2) * share; i++) {
+  for (const [name, { to, share, more }] of Object.entries(further)) {
+    if (more && !wanted(`${name}.jsonl`)) continue;
+    const own = root.fork(name).int(1, 1e6);
+    const lessons = new Lessons(own, "train", undefined, more !== undefined);
+    const calls = more ? new Procedural(own, "train", undefined, "procedural", true) : source;
+    for (let i = 0; i < (more?.lessons ?? (count / 2) * share); i++) {
       const { tools, turns } = lessons.sample();
       add(to, `${name} lessons`, tools, turns);
     }
-    for (let i = 0; i < (count / 8) * share; i++) {
-      const { tools, turns } = source.sample();
+    for (let i = 0; i < (more?.procedural ?? (count / 8) * share); i++) {
+      const { tools, turns } = calls.sample();
       add(to, `${name} procedural`, tools, turns);
     }
   }

@@ -155,18 +155,19 @@ const OWN_ROLES = {
 };
 export const ownRoles = Object.entries(OWN_ROLES).map(([key, text]) => `${key}|${text}`);
 
-export const ACTIONS = TABLE.trim()
-  .split("\n")
-  .map((line) => {
-    const [domain, names, heads, descriptions, roles] = line.split("|");
-    return {
-      domain,
-      names: names.split(" "),
-      heads: heads.split(";"),
-      descriptions: descriptions.split(";"),
-      roles: roles
-        .trim()
-        .split(" ")
-        .map((role) => ({ key: role.replace("!", ""), required: role.endsWith("!") })),
-    };
-  });
+/** An action of a line. */
+export function actionOf(line) {
+  const [domain, names, heads, descriptions, roles] = line.split("|");
+  return {
+    domain,
+    names: names.split(" "),
+    heads: heads.split(";"),
+    descriptions: descriptions.split(";"),
+    roles: roles
+      .trim()
+      .split(" ")
+      .map((role) => ({ key: role.replace("!", ""), required: role.endsWith("!") })),
+  };
+}
+
+export const ACTIONS = TABLE.trim().split("\n").map(actionOf);

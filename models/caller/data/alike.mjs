@@ -30,7 +30,7 @@ export function alike(a, b) {
       (a.lookup.kind === b.lookup.kind && a.lookup.attribute === b.lookup.attribute)
     );
   if (a.kind === "formula" && b.kind === "formula") return a.formula.result === b.formula.result;
-  if (a.kind === "action" && b.kind === "action")
+  if (a.kind === "action" && b.kind === "action" && !a.more && !b.more)
     return a.action.descriptions[0] === b.action.descriptions[0];
   // Of different kinds: their words must not meet.
   const [x, y] = [vocabulary(a), vocabulary(b)];

@@ -169,7 +169,13 @@ const LOOKUPS =
  * Undefined: its own will do.
  */
 export function bareHeads(family) {
-  if (family.kind === "action") return bare.get(family.action.names[0]);
+  const { action, more } = family;
+  if (family.kind === "action" && more) {
+    const own = action.heads.filter((head) => !/[{]/.test(head));
+    // Words of the name are an order, too: "run wash".
+    return own.some((head) => !head.startsWith("~")) ? own : [...own, action.names[0].replace(/[_.]/g, " ")];
+  }
+  if (family.kind === "action") return bare.get(action.names[0]);
   if (family.kind === "lookup") return LOOKUPS;
   if (family.kind === "thing") return VERBS[family.verb.names.split(" ")[0]]?.split(";");
   return undefined;

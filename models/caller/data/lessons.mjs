@@ -39,8 +39,8 @@ const lengthOf = ({ name, description = "", parameters: { properties } }) =>
 export class Lessons extends Procedural {
   #chance;
 
-  constructor(seed, part, domain) {
-    super(seed, part, domain, "lessons");
+  constructor(seed, part, domain, more = false) {
+    super(seed, part, domain, "lessons", more);
     this.#chance = new Chance(seed, `lessons of ${part}${domain ? ` ${domain}` : ""}`);
   }
 

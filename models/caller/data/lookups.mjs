@@ -115,8 +115,13 @@ export const LOOKUPS = Object.entries({
   ],
 }).flatMap(([domain, [entity, attributes]]) => {
   const [kind, ...names] = entity.split(" ");
+  return lookupsOf(domain, kind, names, attributes);
+});
+
+/** What can be looked up of an entity. */
+export function lookupsOf(domain, kind, names, attributes) {
   return attributes.split(";").map((text) => {
     const [attribute, others] = text.split("=");
     return { domain, kind, names, attribute, others: [attribute, ...(others?.split(",") ?? [])] };
   });
-});
+}

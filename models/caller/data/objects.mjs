@@ -277,14 +277,17 @@ fire report=emergency report|id|street
 census entry=registry entry|id|person street`,
 };
 
+/** A thing of a line. */
+export function thingOf(domain, line) {
+  const [nouns, id, roles] = line.split("|");
+  const [noun, others] = nouns.split("=");
+  return { domain, noun, others: [noun, ...(others?.split(",") ?? [])], id, roles: roles.split(" ") };
+}
+
 /** Every thing: { domain, noun, others, id, roles }. */
 export const things = Object.entries(OBJECTS).flatMap(([domain, text]) =>
   text
     .trim()
     .split("\n")
-    .map((line) => {
-      const [nouns, id, roles] = line.split("|");
-      const [noun, others] = nouns.split("=");
-      return { domain, noun, others: [noun, ...(others?.split(",") ?? [])], id, roles: roles.split(" ") };
-    }),
+    .map((line) => thingOf(domain, line)),
 );

@@ -4,6 +4,7 @@
 import { alike } from "./alike.mjs";
 import { chitchat } from "./chitchat.mjs";
 import { inOrder } from "./format.mjs";
+import { moreFamilies } from "./more.mjs";
 import { Chance, hashOf } from "./random.mjs";
 import { clause, finish, polish, severalClauses } from "./sentences.mjs";
 import { families, makeTool } from "./tools.mjs";
@@ -48,10 +49,14 @@ export function farQuestions(chance, n) {
 export class Procedural {
   #chance;
   #families;
+  #more = [];
   #byDomain = new Map();
 
-  /** @param part "train" or "dev" @param domain one field of life alone @param name of the source of chance */
-  constructor(seed, part, domain, name = "procedural") {
+  /**
+   * @param part "train" or "dev" @param domain one field of life alone @param name of the source of chance
+   * @param more with the families of more.mjs, in training
+   */
+  constructor(seed, part, domain, name = "procedural", more = false) {
     this.#chance = new Chance(seed, `${name} ${part}${domain ? ` ${domain}` : ""}`);
     this.#families = familiesOf(part, seed).filter((family) => !domain || family.domain === domain);
     if (this.#families.length === 0) throw new RangeError(`No tools of ${domain} in ${part}`);
@@ -60,11 +65,22 @@ export class Procedural {
     this.#families = this.#families.flatMap((family) =>
       Array(family.formula?.domain === "analysis" ? 1 : weight[family.kind]).fill(family),
     );
-    for (const family of this.#families) {
+    if (more) {
+      const chance = new Chance(seed, `${name} more`);
+      this.#more = moreFamilies(chance, families(new Chance(seed, "families")).filter(held));
+    }
+    for (const family of [...this.#families, ...this.#more.flatMap((one) => one.families)]) {
       const list = this.#byDomain.get(family.domain) ?? [];
       list.push(family);
       this.#byDomain.set(family.domain, list);
     }
+  }
+
+  /** Any family. */
+  #any() {
+    let at = this.#more.length > 0 ? this.#chance.int(0, 99) : 100;
+    const some = this.#more.find(({ share }) => (at -= share) < 0);
+    return this.#chance.pick(some?.families ?? this.#families);
   }
 
   /** Tools that one sentence cannot mean two of, as `turns` takes them: { tool, family, slots }. */
@@ -74,11 +90,7 @@ export class Procedural {
     for (let tries = 0; made.length < n && tries < 40; tries++) {
       const near = made.length > 0 && c.hit(0.6) ? c.pick(made).family : undefined;
       const other = near && c.pick(this.#byDomain.get(near.domain));
-      const family = near
-        ? near.kind === "thing" && c.hit(0.5)
-          ? this.#sibling(near)
-          : other
-        : c.pick(this.#families);
+      const family = near ? (near.kind === "thing" && c.hit(0.5) ? this.#sibling(near) : other) : this.#any();
       if (made.some((tool) => alike(tool.family, family))) continue;
       const tool = makeTool(family, c);
       if (!made.some((one) => one.tool.name === tool.tool.name)) made.push(tool);
@@ -174,7 +186,7 @@ export class Procedural {
         ? near.kind === "thing"
           ? this.#sibling(near)
           : c.pick(this.#byDomain.get(near.domain))
-        : c.pick(this.#families);
+        : this.#any();
       if (!made.some((tool) => alike(tool.family, family))) return makeTool(family, c);
     }
     return undefined;

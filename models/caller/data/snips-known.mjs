@@ -103,9 +103,11 @@ function ofKind(list, slot, kind) {
   return kinds.get(kind);
 }
 
-/** A value of a slot: 70 % a known name, else one of the training utterances; names mixed at times. */
-function fillOf(intent, slot, kind, values, chance) {
-  const { names } = known();
+/** Names by slot, of known/. */
+export const knownNames = () => known().names;
+
+/** A value of a slot: 70 % one of the names, else one of the training utterances; names mixed at times. */
+function fillOf(intent, slot, kind, values, chance, names) {
   const lists = [names.get(`${intent}.${slot}`) ?? names.get(slot), values.get(slot)];
   if (chance.hit(0.3)) lists.reverse();
   const list = lists.map((each) => ofKind(each ?? [], slot, kind)).find((each) => each.length > 0);
@@ -120,16 +122,17 @@ function fillOf(intent, slot, kind, values, chance) {
 const lowered = (parts) => parts.map((part) => ({ ...part, text: part.text.toLowerCase() }));
 
 /**
- * A training utterance with most of its values exchanged, by known names or by values of other utterances.
+ * A training utterance with most of its values exchanged, by names or by values of other utterances.
  * @param values of the training utterances, by slot (slotValues)
+ * @param given values by slot that it takes in any case
  */
-export function knownSnips({ intent, parts }, values, chance) {
+export function knownSnips({ intent, parts }, values, chance, names = knownNames(), given = {}) {
   const lower = chance.hit(0.25);
   const exchanged = parts.map(({ text, entity }) => {
     if (!entity) return { text };
     const [, before, value, after] = /^(\s*)(.*?)(\s*)$/s.exec(text);
-    if (KEPT.has(entity) || !chance.hit(0.7)) return { text, entity };
-    const other = fillOf(intent, entity, kindOf(entity, value), values, chance);
+    if (!(entity in given) && (KEPT.has(entity) || !chance.hit(0.7))) return { text, entity };
+    const other = given[entity] ?? fillOf(intent, entity, kindOf(entity, value), values, chance, names);
     return { text: `${before}${other}${after}`, entity };
   });
   return { intent, parts: lower ? lowered(exchanged) : exchanged };
@@ -142,15 +145,16 @@ const QUESTION = /^(what|when|where|which|who|how|is|are|will|can|could|would|do
  * An utterance made of a pattern of an intent, in which <slot> is any value of the slot, <slot.kind> one of a kind,
  * and <slot:words> these words.
  */
-export function phraseSnips(values, chance, intent = chance.pick([...known().patterns.keys()])) {
+export function phraseSnips(values, chance, names = knownNames()) {
   const { patterns, lists } = known();
+  const intent = chance.pick([...patterns.keys()]);
   const text = expand(chance.pick(patterns.get(intent)), lists, chance);
   const lower = chance.hit(0.25);
   const parts = [];
   let rest = text;
   for (let slot = SLOT.exec(rest); slot; slot = SLOT.exec(rest)) {
     const [whole, entity, kind, words] = slot;
-    const value = words ?? fillOf(intent, entity, kind ?? someKind(entity, chance), values, chance);
+    const value = words ?? fillOf(intent, entity, kind ?? someKind(entity, chance), values, chance, names);
     let before = rest.slice(0, slot.index);
     if (/^[aeiou]/i.test(value)) before = before.replace(/\ba $/, "an ");
     if (before) parts.push({ text: before });
