@@ -97,14 +97,48 @@ const pupil = step.distill({ ...last, teacher, student: schooled, on_policy: 0 }
 const untaught = step.tune({ ...last, model: schooled });
 const both = step.average({ models: [pupil, untaught], as: "folder" });
 
-/** Two rounds of runs, each on a draw of its own. The second begins with the mean of the first; the model is the mean of both. */
-const draws = [2, 3, 4, 5, 6].map((seed) => drawn(seed, "taught.jsonl"));
-const run = (model, n) => step.tune({ ...last, model, data: draws[n].file("taught.jsonl"), seed: 7 + n });
+/** Sentences for other calls that a model writes, which the teacher learns on published ones the other way round. */
+const writing = (settings, inputs = {}) =>
+  step.run({
+    inputs: { snips: `${sources}/snips`, clinc: `${sources}/clinc150/train_val.json`, ...inputs },
+    sources: ["writing.mjs", "data", "chat_template.jinja"],
+    settings: { seed: 1, ...settings },
+    async run({ inputs: { snips, clinc, writer, reader }, settings: { seed, sentences }, out, signal }) {
+      const how = ["--snips", snips, "--clinc", clinc, "--seed", `${seed}`, "--out", out];
+      const more = writer ? ["--writer", writer, "--reader", reader, "--sentences", `${sentences}`] : [];
+      await script(["writing.mjs", ...how, ...more], { signal });
+    },
+  });
+const reversed = writing();
+const writer = step.tune({
+  ...{ model: teacher, method: "full", data: reversed.file("train.jsonl"), eval_share: 0.005, long: "cut" },
+  ...{ seed: 1, epochs: 1, batch_tokens: 8192, lr: 5e-4, min_lr: 1e-5, warmup_steps: 50, compute: "bf16" },
+});
+
+/**
+ * Rounds of runs, each on a draw of its own. A round begins with the mean of the one before, and of what that began with.
+ * The first two know the functions of the first training; the others see many more, in which names must be read.
+ */
+const drawsOf = (name, seeds) => seeds.map((seed) => [`draw${seed}`, drawn(seed, name), name]);
+const draws = [
+  ...drawsOf("taught.jsonl", [2, 3, 4, 5, 6]),
+  ...drawsOf("wider.jsonl", [7, 8]),
+  ...drawsOf("last.jsonl", [9, 10]),
+];
+const samples = draws.map(([, draw, name]) => draw.file(name));
+const run = (model, n, more = []) => step.tune({ ...last, model, data: [samples[n], ...more], seed: 7 + n });
+const mean = (...models) => step.average({ models, as: "folder" });
 const first = [0, 1, 2].map((n) => run(both, n));
-const between = step.average({ models: first, as: "folder" });
+const between = mean(...first);
 const second = [3, 4].map((n) => run(between, n));
-const runs = [...first, ...second];
-const caller = step.average({ models: [between, ...second], as: "folder" });
+const settled = mean(between, ...second);
+const written = writing({ sentences: 12_000 }, { writer, reader: settled });
+const sentences = written.file("written.jsonl");
+const third = [5, 6].map((n) => run(settled, n, [sentences]));
+const broad = mean(settled, ...third);
+const fourth = [7, 8].map((n) => run(broad, n, [sentences]));
+const runs = [...first, ...second, ...third, ...fourth];
+const caller = mean(broad, ...fourth);
 
 /** Learned on answers of the kinds it is for. */
 const q4 = step.quantize({
@@ -115,15 +149,18 @@ const q4 = step.quantize({
   samples: 4000,
 });
 
-/** Out of the same weights: linears of three values, taught by what they were. */
-const three = step.tune({
-  ...further,
-  model: caller,
-  method: "ternary",
-  data: data.file("taught.jsonl"),
-  seed: 1,
-  max_steps: 500,
-});
+/** Out of the same weights: linears of three values, taught by what they were; of two such runs the mean. */
+const threes = [7, 8].map((n) =>
+  step.tune({
+    ...further,
+    model: caller,
+    method: "ternary",
+    data: samples[n],
+    seed: n - 6,
+    max_steps: 500,
+  }),
+);
+const three = mean(...threes);
 const ternary = step.quantize({ model: three, to: "tq2_0", method: "rtn" });
 
 const domains = step.run({
@@ -192,7 +229,8 @@ const others = step.run({
     task: data.file("clinc150.task.jsonl"),
     ours: [
       ...["lessons", "teaching", "taught"].map((name) => data.file(`${name}.jsonl`)),
-      ...draws.map((draw) => draw.file("taught.jsonl")),
+      ...samples,
+      sentences,
     ],
   },
   async run({ inputs: { task, ours }, out }) {
@@ -225,6 +263,8 @@ const measures = {
   untaught: [untaught, [...KNOWN, ...NEW]],
   both: [both, [...KNOWN, ...NEW]],
   between: [between, [...KNOWN, ...NEW]],
+  settled: [settled, [...KNOWN, ...NEW]],
+  broad: [broad, [...KNOWN, ...NEW]],
   ...Object.fromEntries(runs.map((run, i) => [`run${i + 1}`, [run, [...KNOWN, ...NEW]]])),
   schooled: [schooled, [...KNOWN, ...NEW]],
   drilled: [drilled, [...KNOWN, ...NEW]],
@@ -276,11 +316,17 @@ export default defineRecipe({
     pupil,
     untaught,
     both,
-    ...Object.fromEntries(draws.map((draw, i) => [`draw${i + 2}`, draw])),
+    ...Object.fromEntries(draws),
     ...Object.fromEntries(runs.map((run, i) => [`run${i + 1}`, run])),
     between,
+    settled,
+    reversed,
+    writer,
+    written,
+    broad,
     caller,
     q4,
+    ...Object.fromEntries(threes.map((one, i) => [`three${i + 1}`, one])),
     three,
     ternary,
     others,
