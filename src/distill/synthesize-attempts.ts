@@ -61,6 +61,13 @@ export class Attempts {
       );
   }
 
+  /** Attempts that can differ: asked alike again, a teacher at temperature 0 says what it said. */
+  get different(): number {
+    const { prompts, temperature } = this.#plan;
+    const alike = prompts === "seeds" && temperature === 0 && this.#answerShots === 0;
+    return alike ? this.#seeds.seeds.length : Number.MAX_SAFE_INTEGER;
+  }
+
   accept(compared: string): void {
     this.#known.add(compared);
   }

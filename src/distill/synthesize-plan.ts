@@ -49,7 +49,10 @@ export interface SynthesizeOptions {
   readonly maxLength?: number;
   /** Texts whose character 4-grams have at least this Jaccard index are near-duplicates. Default 0.7. */
   readonly near?: number;
-  /** It ends after so many, however few were accepted. Default 20 for each sample wanted. */
+  /**
+   * It ends after so many, however few were accepted. Default 20 for each sample wanted. Seeds' own prompts are asked once
+   * at temperature 0, without examples.
+   */
   readonly maxAttempts?: number;
   /** Default 0. */
   readonly seed?: number;

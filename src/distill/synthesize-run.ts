@@ -72,7 +72,8 @@ export class Run {
   }
 
   async go(signal: AbortSignal): Promise<SynthesizeResult> {
-    const { count, maxAttempts, out, schema } = this.#plan;
+    const { count, out, schema } = this.#plan;
+    const maxAttempts = Math.min(this.#plan.maxAttempts, this.#attempts.different);
     const running: { readonly made: Promise<Candidate | Reason>; done: boolean }[] = [];
     let next = this.#decided;
     let saved = performance.now();

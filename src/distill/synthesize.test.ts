@@ -237,6 +237,11 @@ test("the majority's answer, by a model that is loaded for it; a chat model is a
   const result = await synthesize(STORIES, { ...given, temperature: 0 }).result;
   expect(result).toMatchObject({ accepted: 2, attempts: 2, rejected: {} });
   expect((await linesOf("same-out.jsonl")).map(({ source }) => source.seeds)).toEqual([[1], [2]]);
+  // What greedy answers are, a second time, is known.
+  const all = { ...given, temperature: 0, agree: 1, count: 9 };
+  expect(await synthesize(STORIES, { ...all, out: join(dir, "all.jsonl") }).result).toMatchObject({
+    ...{ accepted: 2, attempts: 2, stopped: "attempts" },
+  });
   const folder = await tinyFolder();
   try {
     await using tiny = await loadOn(folder);
