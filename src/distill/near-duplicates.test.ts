@@ -46,3 +46,13 @@ test("what it finds is what comparing with all finds", () => {
   expect(near).toBeGreaterThan(60);
   expect(missed).toBe(0);
 });
+
+test("with a threshold of 1, texts of the same grams alone", () => {
+  const known = new NearDuplicates(1);
+  known.add("Book a table for two");
+  known.add("");
+  expect(known.has("book a TABLE for two!")).toBe(true);
+  expect(known.has("Book a table for two,  a table for two")).toBe(false);
+  expect(known.has("Book a table for ten")).toBe(false);
+  expect(known.has("")).toBe(true);
+});

@@ -18,6 +18,8 @@ export class NearDuplicates {
   /** Sorted hashes of the grams of every text. */
   readonly #grams: Uint32Array[] = [];
   readonly #bands: readonly Map<number, number[]>[] = Array.from({ length: BANDS }, () => new Map());
+  /** With a threshold of 1: the same hashes, as keys. */
+  readonly #same = new Set<string>();
 
   /** @param threshold texts with at least this Jaccard index are nearly the same; 1: only those with the same grams */
   constructor(threshold: number) {
@@ -26,6 +28,7 @@ export class NearDuplicates {
 
   has(text: string): boolean {
     const grams = gramsOf(text);
+    if (this.#threshold === 1) return this.#same.has(keyOf(grams));
     const seen = new Set<number>();
     const keys = bandsOf(grams);
     for (let band = 0; band < BANDS; band++)
@@ -39,6 +42,10 @@ export class NearDuplicates {
 
   add(text: string): void {
     const grams = gramsOf(text);
+    if (this.#threshold === 1) {
+      this.#same.add(keyOf(grams));
+      return;
+    }
     const index = this.#grams.push(grams) - 1;
     const keys = bandsOf(grams);
     for (let band = 0; band < BANDS; band++) {
@@ -48,6 +55,8 @@ export class NearDuplicates {
     }
   }
 }
+
+const keyOf = (grams: Uint32Array): string => Buffer.from(grams.buffer).toString("latin1");
 
 /** |A ∩ B| / |A ∪ B| of sorted sets. */
 export function jaccard(a: Uint32Array, b: Uint32Array): number {

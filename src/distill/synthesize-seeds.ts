@@ -91,13 +91,13 @@ function conversation(
 /** Which seeds an attempt shows: k of them at random, a function of the seed and the attempt's number. */
 export function chooseSeeds(seeds: readonly Seed[], k: number, seed: number, attempt: number): Seed[] {
   const random = new Random(seed, 0x73656564, attempt);
-  const left = [...seeds.keys()];
   const chosen: Seed[] = [];
-  while (chosen.length < k && left.length > 0) {
-    const at = random.below(left.length);
-    chosen.push(seeds[left[at]!]!);
-    left[at] = left.at(-1)!;
-    left.pop();
+  // Shuffled as far as needed: places that hold another seed than their own.
+  const moved = new Map<number, number>();
+  for (let left = seeds.length; chosen.length < k && left > 0; left--) {
+    const at = random.below(left);
+    chosen.push(seeds[moved.get(at) ?? at]!);
+    moved.set(at, moved.get(left - 1) ?? left - 1);
   }
   return chosen;
 }
