@@ -11,7 +11,8 @@ import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { callTools, loadModel } from "../dist/index.js";
+import { tried } from "../dist/demo/work.js";
+import { loadModel } from "../dist/index.js";
 import { ChatTemplate } from "../dist/tokenizer/index.js";
 import { Procedural } from "../models/caller/data/procedural.mjs";
 
@@ -55,11 +56,11 @@ for (const path of models) {
   let endless = 0;
   // The first sentence computes the tools and compiles the schema.
   for (const [i, prompt] of [sentences[0] ?? "", ...sentences].entries()) {
-    const answer = await callTools(model, { tools, prompt }).catch((error) => {
-      if (!(error instanceof RangeError)) throw error;
-      endless++; // a text without an end: its time says nothing
-    });
-    if (!answer) continue;
+    const answer = await tried(model, { tools, prompt });
+    if (answer instanceof RangeError) {
+      endless++;
+      continue;
+    }
     const { generation } = answer;
     const { promptTokens, completionTokens: tokens } = generation.usage;
     if (i === 0) continue;

@@ -18,8 +18,6 @@ export class NearDuplicates {
   /** Sorted hashes of the grams of every text. */
   readonly #grams: Uint32Array[] = [];
   readonly #bands: readonly Map<number, number[]>[] = Array.from({ length: BANDS }, () => new Map());
-  /** With a threshold of 1: the same hashes, as keys. */
-  readonly #same = new Set<string>();
 
   /** @param threshold texts with at least this Jaccard index are nearly the same; 1: only those with the same grams */
   constructor(threshold: number) {
@@ -28,10 +26,9 @@ export class NearDuplicates {
 
   has(text: string): boolean {
     const grams = gramsOf(text);
-    if (this.#threshold === 1) return this.#same.has(keyOf(grams));
     const seen = new Set<number>();
-    const keys = bandsOf(grams);
-    for (let band = 0; band < BANDS; band++)
+    const keys = this.#keysOf(grams);
+    for (let band = 0; band < keys.length; band++)
       for (const other of this.#bands[band]!.get(keys[band]!) ?? []) {
         if (seen.has(other)) continue;
         seen.add(other);
@@ -42,21 +39,21 @@ export class NearDuplicates {
 
   add(text: string): void {
     const grams = gramsOf(text);
-    if (this.#threshold === 1) {
-      this.#same.add(keyOf(grams));
-      return;
-    }
     const index = this.#grams.push(grams) - 1;
-    const keys = bandsOf(grams);
-    for (let band = 0; band < BANDS; band++) {
+    const keys = this.#keysOf(grams);
+    for (let band = 0; band < keys.length; band++) {
       const found = this.#bands[band]!.get(keys[band]!);
       if (found) found.push(index);
       else this.#bands[band]!.set(keys[band]!, [index]);
     }
   }
-}
 
-const keyOf = (grams: Uint32Array): string => Buffer.from(grams.buffer).toString("latin1");
+  /** A key for each band that texts may meet in. To find the same grams one does, whose key is made of all of them. */
+  #keysOf(grams: Uint32Array): Uint32Array {
+    if (this.#threshold < 1) return bandsOf(grams);
+    return Uint32Array.of(grams.reduce((key, gram) => mix(key ^ gram), 0));
+  }
+}
 
 /** |A ∩ B| / |A ∪ B| of sorted sets. */
 export function jaccard(a: Uint32Array, b: Uint32Array): number {
